@@ -1,0 +1,49 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev demo check test kafka clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+install: $(VENV)/.installed ## install Weir into .venv
+
+dev: $(VENV)/.dev ## install what the checks and tests need besides
+
+demo: install ## generator, worker and live view on the embedded bus; ARGS= passes flags on
+	@$(BIN)/weir demo $(ARGS)
+
+check: dev ## ruff, mypy, import contracts, doctests; changes nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --quiet --doctest-modules stream producers
+
+kafka: .cache/kafka/.complete ## fetch Apache Kafka's jars (Java 17 and Maven) for the integration tests
+
+# Fetched beside its place and renamed: what is there is whole, and of one version.
+.cache/kafka/.complete: tests/servers/pom.xml
+	rm -rf .cache/kafka.partial
+	mvn --quiet --batch-mode --file tests/servers/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.cache/kafka.partial
+	rm -rf .cache/kafka
+	mv .cache/kafka.partial .cache/kafka
+	touch $@
+
+test: dev ## all tests; those that need a server skip where there is none
+	$(BIN)/python -m pytest $(ARGS)
+
+clean: ## remove what the commands above made
+	rm -rf $(VENV) .cache .weir build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

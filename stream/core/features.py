@@ -1,0 +1,150 @@
+"""A transaction as numbers, known at authorisation time and from the account's past only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.accounts import AMOUNT, COUNT, DESTINATION, FRAUDS, LABELS, ORIGIN, Accounts
+from stream.events import Transaction
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.float32]
+
+_LONGEST_HOURS = 24.0 * 60
+"""Not seen for longer than this is as good as never."""
+_SIDES = {"orig": ORIGIN, "dest": DESTINATION}
+
+
+class Features:
+    """Turns batches of transactions of one partition into feature rows, and remembers.
+
+    Parameters
+    ----------
+    types
+        Transaction types with a feature of their own; all others share `type_other`.
+    half_lives_hours
+        Half-lives of account history in hours of event time.
+    max_accounts
+        Accounts held at most.
+    step_origin
+        Event time of step 0.
+    """
+
+    def __init__(
+        self,
+        types: Sequence[str],
+        half_lives_hours: Sequence[float],
+        max_accounts: int,
+        step_origin: datetime,
+    ) -> None:
+        self.accounts = Accounts(half_lives_hours, max_accounts)
+        self.names = feature_names(types, half_lives_hours)
+        self._types = {name: i for i, name in enumerate(types)}
+        self._step_origin = step_origin
+
+    def times_seconds(self, batch: Sequence[Transaction]) -> Floats:
+        """Return the event times, shape (n,)."""
+        return np.array([tx.time_seconds(self._step_origin) for tx in batch], dtype=np.float64)
+
+    def transform(self, batch: Sequence[Transaction], times_seconds: Floats) -> Rows:
+        """Return the features of each transaction, shape (n, len(names)), and count it.
+
+        Row i knows all earlier rows. Splitting a batch changes nothing.
+        """
+        n = len(batch)
+        amount = np.array([tx.amount for tx in batch])
+        old_orig, orig_missing = _balance([tx.oldbalanceOrg for tx in batch])
+        old_dest, dest_missing = _balance([tx.oldbalanceDest for tx in batch])
+        kinds = np.zeros((n, len(self._types) + 1))
+        kinds[np.arange(n), [self._types.get(tx.type, len(self._types)) for tx in batch]] = 1.0
+        columns = [
+            np.log1p(amount),
+            *kinds.T,
+            orig_missing,
+            np.log1p(np.maximum(old_orig, 0.0)),
+            np.where(orig_missing > 0, 0.0, np.minimum(amount / (np.abs(old_orig) + 1.0), 10.0)),
+            (old_orig > 0) & (np.abs(amount - old_orig) < 0.005),
+            dest_missing,
+            np.log1p(np.maximum(old_dest, 0.0)),
+            (dest_missing == 0) & (old_dest == 0),
+            [tx.nameDest.startswith("M") for tx in batch],
+        ]
+        # Origin and destination of a transaction are two events, in this order.
+        names = [name for tx in batch for name in (tx.nameOrig, tx.nameDest)]
+        roles = np.tile(np.array([ORIGIN, DESTINATION]), n)
+        history, since = self.accounts.observe(
+            names, roles, np.repeat(times_seconds, 2), np.repeat(amount, 2)
+        )
+        for role in _SIDES.values():
+            columns += _history(history[role::2], since[role::2], role, amount)
+        return np.column_stack(columns).astype(np.float32)
+
+    def label(
+        self, origins: Sequence[str], destinations: Sequence[str], times: Floats, frauds: Floats
+    ) -> None:
+        """Count labels of transactions in the history of both accounts, shapes (n,)."""
+        for names, role in ((origins, ORIGIN), (destinations, DESTINATION)):
+            self.accounts.label(names, np.full(len(names), role), times, frauds)
+
+    def snapshot(self) -> dict[str, NDArray[np.generic]]:
+        """Return the state as plain arrays."""
+        return self.accounts.snapshot()
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take over a snapshot."""
+        self.accounts.restore(state)
+
+
+def feature_names(types: Sequence[str], half_lives_hours: Sequence[float]) -> tuple[str, ...]:
+    """Return the names of the feature columns, in order.
+
+    ====================== =======================================================================
+    amount                 log(1 + amount)
+    type_*                 1 for the transaction's type
+    *_balance_missing      1 where the message carries no balance
+    *_balance              log(1 + balance before the transaction)
+    amount_to_balance      amount over the origin's balance, at most 10
+    drains                 1 where the amount is exactly the origin's balance
+    dest_empty             1 where the destination's balance is 0
+    dest_merchant          1 where the destination's name begins with M
+    orig_*, dest_*         history of the account in this role, before this transaction:
+    ..count_H              log(1 + decayed number of transactions), half-life H
+    ..amount_ratio_H       log of amount over the decayed mean amount; 0 without history
+    ..fraud_H              decayed frauds over (decayed labels + 1), as far as labels have come
+    ..since                log(1 + hours since last seen in this role)
+    ..turned               log of amount over what the account moved in the other role, shortest
+                           half-life: 0 where money passes straight through, positive without
+    ====================== =======================================================================
+    """
+    hours = [f"{h:g}h" for h in half_lives_hours]
+    names = ["amount", *(f"type_{t}" for t in types), "type_other"]
+    names += ["orig_balance_missing", "orig_balance", "amount_to_balance", "drains"]
+    names += ["dest_balance_missing", "dest_balance", "dest_empty", "dest_merchant"]
+    for side in _SIDES:
+        names += [
+            f"{side}_{kind}_{h}" for kind in ("count", "amount_ratio", "fraud") for h in hours
+        ]
+        names += [f"{side}_since", f"{side}_turned"]
+    return tuple(names)
+
+
+def _history(history: Floats, since: Floats, role: int, amount: Floats) -> list[Floats]:
+    own, other = history[:, role], history[:, 1 - role]
+    count = own[:, COUNT]
+    mean = own[:, AMOUNT] / np.maximum(count, 1e-9)
+    known = count > 1e-3
+    ratio = np.where(known, np.log1p(amount)[:, None] - np.log1p(mean), 0.0)
+    fraud = own[:, FRAUDS] / (own[:, LABELS] + 1.0)
+    hours = np.minimum(since[:, role] / 3600.0, _LONGEST_HOURS)
+    turned = np.log1p(amount) - np.log1p(other[:, AMOUNT, 0])
+    return [*np.log1p(count).T, *ratio.T, *fraud.T, np.log1p(hours), turned]
+
+
+def _balance(values: Sequence[float | None]) -> tuple[Floats, Floats]:
+    balances = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+    missing = np.isnan(balances)
+    return np.where(missing, 0.0, balances), missing.astype(np.float64)

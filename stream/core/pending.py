@@ -1,0 +1,213 @@
+"""Log and wait: scored transactions until their label comes, bounded."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.packing import pack, unpack
+from stream.events import Label, Transaction
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+_MAX_EARLY = 100_000
+"""Labels that may wait for their transaction."""
+
+
+class Joined(NamedTuple):
+    """Labels that met their transaction, as columns of one length."""
+
+    labels: list[Label]
+    times_seconds: Floats
+    scores: Floats
+    alerts: Bools
+    amounts: Floats
+    origins: list[str]
+    destinations: list[str]
+    features: Rows
+
+    @property
+    def frauds(self) -> Bools:
+        return np.array([label.is_fraud for label in self.labels], dtype=np.bool_)
+
+
+class Pending:
+    """A ring of scored transactions in arrays: the oldest expire when it is full.
+
+    An entry stays after its label came, so that a second label or a second copy of the transaction
+    is recognised as such. Labels that come before their transaction wait, bounded as well.
+
+    Parameters
+    ----------
+    width
+        Number of features of a transaction.
+    max_pending
+        Transactions held at most.
+    """
+
+    def __init__(self, width: int, max_pending: int) -> None:
+        self.width = width
+        self.max_pending = max_pending
+        self.expired = 0
+        """Transactions that fell out before a label came."""
+        self.unknown = 0
+        """Labels whose transaction was not held, and that fell out themselves while waiting."""
+        self.repeated = 0
+        self._ids: list[str] = []
+        self._origins: list[str] = []
+        self._destinations: list[str] = []
+        self._slots: dict[str, int] = {}
+        self._early: OrderedDict[str, Label] = OrderedDict()
+        self._met: list[Label] = []
+        self._next = 0
+        self._allocate(min(4096, max_pending))
+
+    def __len__(self) -> int:
+        """Transactions that wait for a label."""
+        return len(self._slots) - int(self._labelled[: len(self._ids)].sum())
+
+    def __contains__(self, transaction_id: str) -> bool:
+        return transaction_id in self._slots
+
+    @property
+    def early(self) -> int:
+        """Labels that wait for their transaction."""
+        return len(self._early) + len(self._met)
+
+    def add(
+        self,
+        batch: Sequence[Transaction],
+        times_seconds: Floats,
+        scores: Floats,
+        alerts: Bools,
+        features: Rows,
+    ) -> None:
+        """Hold transactions with the score and decision they were given."""
+        for i, tx in enumerate(batch):
+            slot = self._slot()
+            if slot == len(self._ids):
+                self._ids.append(tx.transaction_id)
+                self._origins.append(tx.nameOrig)
+                self._destinations.append(tx.nameDest)
+            else:
+                self.expired += not self._labelled[slot]
+                del self._slots[self._ids[slot]]
+                self._ids[slot] = tx.transaction_id
+                self._origins[slot] = tx.nameOrig
+                self._destinations[slot] = tx.nameDest
+            self._slots[tx.transaction_id] = slot
+            self._numbers[slot] = (times_seconds[i], scores[i], tx.amount)
+            self._alerts[slot] = alerts[i]
+            self._labelled[slot] = False
+            self._features[slot] = features[i]
+            if self._early and (label := self._early.pop(tx.transaction_id, None)) is not None:
+                self._met.append(label)
+
+    def join(self, labels: Sequence[Label]) -> Joined:
+        """Return the labels that meet their transaction now, those that came early included."""
+        found: list[Label] = []
+        slots: list[int] = []
+        for label in [*self._met, *labels]:
+            slot = self._slots.get(label.transaction_id)
+            if slot is None:
+                self._wait(label)
+            elif self._labelled[slot]:
+                self.repeated += 1
+            else:
+                self._labelled[slot] = True
+                found.append(label)
+                slots.append(slot)
+        self._met = []
+        at = np.array(slots, dtype=np.int64)
+        numbers = self._numbers[at]
+        return Joined(
+            labels=found,
+            times_seconds=numbers[:, 0],
+            scores=numbers[:, 1],
+            alerts=self._alerts[at],
+            amounts=numbers[:, 2],
+            origins=[self._origins[slot] for slot in slots],
+            destinations=[self._destinations[slot] for slot in slots],
+            features=self._features[at],
+        )
+
+    @property
+    def has_met(self) -> bool:
+        """Whether a label that came early has met its transaction: `join` will return it."""
+        return bool(self._met)
+
+    def snapshot(self) -> dict[str, NDArray[np.generic]]:
+        """Return the state as plain arrays."""
+        n = len(self._ids)
+        first = self._next if n == self.max_pending else 0  # the oldest
+        by_age = np.roll(np.arange(n), -first)
+        waiting = [*self._met, *self._early.values()]
+        return {
+            "ids": pack([self._ids[slot] for slot in by_age]),
+            "origins": pack([self._origins[slot] for slot in by_age]),
+            "destinations": pack([self._destinations[slot] for slot in by_age]),
+            "numbers": self._numbers[by_age],
+            "alerts": self._alerts[by_age],
+            "labelled": self._labelled[by_age],
+            "features": self._features[by_age],
+            "early": pack([label.model_dump_json() for label in waiting]),
+            "counters": np.array([self.expired, self.unknown, self.repeated]),
+        }
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take over a snapshot: the newest of it, where the bound is lower now."""
+        self._ids, self._origins, self._destinations = (
+            unpack(state[name])[-self.max_pending :] for name in ("ids", "origins", "destinations")
+        )
+        n = len(self._ids)
+        self._allocate(max(n, min(4096, self.max_pending)))
+        self._slots = {id_: slot for slot, id_ in enumerate(self._ids)}
+        kept = slice(len(state["numbers"]) - n, None)
+        self._numbers[:n] = state["numbers"][kept]
+        self._alerts[:n] = state["alerts"][kept]
+        self._labelled[:n] = state["labelled"][kept]
+        self._features[:n] = state["features"][kept]
+        self._next = n % self.max_pending
+        self.expired, self.unknown, self.repeated = state["counters"].tolist()
+        self._met, self._early = [], OrderedDict()
+        for text in unpack(state["early"]):
+            label = Label.model_validate_json(text)
+            if label.transaction_id in self._slots:
+                self._met.append(label)
+            else:
+                self._early[label.transaction_id] = label
+
+    def _slot(self) -> int:
+        slot = self._next
+        self._next = (slot + 1) % self.max_pending
+        if slot >= len(self._labelled):
+            self._grow()
+        return slot
+
+    def _wait(self, label: Label) -> None:
+        self.repeated += label.transaction_id in self._early
+        self._early[label.transaction_id] = label
+        if len(self._early) > _MAX_EARLY:
+            self._early.popitem(last=False)
+            self.unknown += 1
+
+    def _allocate(self, capacity: int) -> None:
+        self._numbers = np.zeros((capacity, 3))
+        self._alerts = np.zeros(capacity, dtype=np.bool_)
+        self._labelled = np.zeros(capacity, dtype=np.bool_)
+        self._features = np.zeros((capacity, self.width), dtype=np.float32)
+
+    def _grow(self) -> None:
+        held = len(self._ids)
+        numbers, features = self._numbers, self._features
+        alerts, labelled = self._alerts, self._labelled
+        self._allocate(min(2 * len(labelled), self.max_pending))
+        self._numbers[:held], self._features[:held] = numbers[:held], features[:held]
+        self._alerts[:held], self._labelled[:held] = alerts[:held], labelled[:held]

@@ -1,0 +1,266 @@
+"""What travels: the events on the topics and the reports in Redis.
+
+Values on the wire are JSON. Times are seconds since the Unix epoch in UTC where they are numbers
+(`*_seconds`), ISO 8601 with an offset where they are text. Amounts are in the stream's currency.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+MAX_AMOUNT = 1e12
+"""Amounts and balances beyond this are taken for errors."""
+
+MAX_SECONDS = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
+"""Event times from here on, and before 1970, are taken for errors."""
+
+
+def _plausible(moment: datetime) -> datetime:
+    if not 0 <= moment.timestamp() < MAX_SECONDS:
+        raise PydanticCustomError("time_implausible", "must be from 1970 to 2199")
+    return moment
+
+
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Amount = Annotated[float, Field(ge=0, le=MAX_AMOUNT, allow_inf_nan=False)]
+Balance = Annotated[float, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT, allow_inf_nan=False)]
+Feature = Annotated[float, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT, allow_inf_nan=False)]
+Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
+Source = Literal["chargeback", "analyst", "sample"]
+
+
+class Event(BaseModel):
+    """Base of what travels: immutable, strict about types, lenient about extra fields."""
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="ignore", ser_json_inf_nan="null", populate_by_name=True
+    )
+
+    version: Literal[1] = 1
+
+
+class Transaction(Event):
+    """A transaction as it asks for authorisation, under PaySim's names.
+
+    Its event time is `timestamp`, or `step` hours after the step origin of the settings; one of
+    them must be there. `newbalanceOrig` and `newbalanceDest` are carried but never scored: they are
+    known only after the transaction. A field `isFraud`, if any, is dropped.
+    """
+
+    transaction_id: Identifier
+    type: Annotated[str, StringConstraints(min_length=1, max_length=32)]
+    amount: Amount
+    nameOrig: Identifier  # noqa: N815 - PaySim's name on the wire
+    nameDest: Identifier  # noqa: N815
+    step: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    timestamp: Moment | None = None
+    oldbalanceOrg: Balance | None = None  # noqa: N815
+    newbalanceOrig: Balance | None = None  # noqa: N815
+    oldbalanceDest: Balance | None = None  # noqa: N815
+    newbalanceDest: Balance | None = None  # noqa: N815
+
+    @model_validator(mode="after")
+    def _has_a_time(self) -> Transaction:
+        if self.timestamp is None and self.step is None:
+            raise PydanticCustomError("time_missing", "timestamp or step is required")
+        return self
+
+    def time_seconds(self, step_origin: datetime) -> float:
+        """Event time in seconds since the epoch (UTC)."""
+        if self.timestamp is not None:
+            return self.timestamp.timestamp()
+        return step_origin.timestamp() + 3600.0 * (self.step or 0)
+
+
+class Label(Event):
+    """What a transaction turned out to be, some time later."""
+
+    transaction_id: Identifier
+    is_fraud: bool
+    labelled_at: Moment
+    source: Source
+
+
+class Reason(BaseModel):
+    """Why a score is high: how far one feature moved it from the legitimate habit."""
+
+    model_config = ConfigDict(frozen=True)
+
+    feature: str
+    value: float
+    habit: float
+    """What is usual for the feature among legitimate examples of this stream."""
+    effect: float
+    """Log-odds that the score loses when the feature is set to its habit."""
+
+
+class Alert(Event):
+    """A flagged transaction. `alert_id` is derived from the transaction id."""
+
+    alert_id: str
+    transaction_id: Identifier
+    timestamp: AwareDatetime
+    """Event time of the transaction."""
+    decided_at: AwareDatetime
+    """Wall time of the decision."""
+    type: str
+    amount: Amount
+    nameOrig: Identifier  # noqa: N815
+    nameDest: Identifier  # noqa: N815
+    score: Score
+    threshold: Score
+    model_position: int
+    """Position in the training log up to which the model had learned."""
+    reasons: tuple[Reason, ...] = ()
+
+
+class Example(Event):
+    """A labelled transaction that may be learned: one record of the training log.
+
+    `features` are those of the moment of scoring, `score` and `alerted` the decision then, `weight`
+    is one over the probability with which the example was kept in the log.
+    """
+
+    transaction_id: Identifier
+    timestamp: Moment
+    labelled_at: Moment
+    source: Source
+    is_fraud: bool
+    score: Score
+    alerted: bool
+    amount: Amount
+    weight: Annotated[float, Field(ge=1, le=1e9, allow_inf_nan=False)]
+    features: dict[str, Feature]
+
+
+class WindowReport(BaseModel):
+    """Counts of one tumbling window of one partition, as far as its labels have come.
+
+    Everything down to `histogram` is additive: the sum over partitions is the report of the
+    whole stream. `core.windows.measure` turns counts into precision, recall and the rest.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    partition: int
+    start: AwareDatetime
+    """Beginning of the window in event time."""
+    seconds: int
+    transactions: int
+    alerts: int
+    labelled: int
+    """Transactions of this window whose label has come."""
+    true_positives: int
+    false_positives: int
+    true_negatives: int
+    false_negatives: int
+    amount: float
+    """Amount of all transactions; the three below are of labelled ones."""
+    amount_caught: float
+    amount_missed: float
+    amount_false: float
+    """Amount of legitimate transactions that were flagged."""
+    score_sum: float
+    """Sum of scores: the number of frauds that the scores announce."""
+    alert_score_sum: float
+    labelled_score_sum: float
+    labelled_log_loss_sum: float
+    """Sum of log losses in nats over labelled transactions."""
+    histogram: dict[int, tuple[int, int, int]]
+    """Score bin to (scored, labelled legitimate, labelled fraud); see `core.windows.score_bin`."""
+    threshold: float
+    """Threshold in force at the window's last decision. Like the rest below, not additive."""
+    fraud_prior: float
+    sampling_rate: float
+    learned_share: float
+    """Share of frauds among what the learners were trained on lately."""
+    model_position: int
+
+
+class LiveReport(BaseModel):
+    """What one worker says of itself, now. Counts are since its start."""
+
+    model_config = ConfigDict(frozen=True)
+
+    worker: str
+    reported_at: AwareDatetime
+    started_at: AwareDatetime
+    event_time: AwareDatetime | None
+    """Event time of the newest transaction decided."""
+    partitions: tuple[int, ...]
+    transactions: int
+    decisions: int
+    duplicates: int
+    alerts: int
+    labels: int
+    """Labels read from the topic; those below are parts of it."""
+    labels_early: int
+    """Came before their transaction and wait for it."""
+    labels_unknown: int
+    """Their transaction was never seen, or expired."""
+    labels_repeated: int
+    examples: int
+    """Examples this worker has published to the training log."""
+    learned: int
+    """Examples of the training log that this worker's model has learned from."""
+    dead_letters: int
+    pending: int
+    pending_expired: int
+    accounts: int
+    accounts_evicted: int
+    windows_closed: int
+    """Windows that no longer take labels."""
+    model_position: int
+    threshold: float
+    threshold_reason: str
+    fraud_prior: float
+    sampling_rate: float
+    learned_share: float
+    transactions_per_second: float
+    latency_p50_ms: float
+    latency_p99_ms: float
+    """From publication of a transaction to the commit of its decision, over the last seconds."""
+    lag: int
+    """Records of the inputs not yet handled."""
+
+
+def alert_id(transaction_id: str) -> str:
+    """Return the id of the alert of a transaction: the same whenever and by whomever it is made.
+
+    >>> alert_id("T1")
+    'alert-T1'
+    """
+    return f"alert-{transaction_id}"
+
+
+def utc(seconds: float) -> datetime:
+    """Seconds since the epoch as an aware datetime in UTC.
+
+    >>> utc(0).isoformat()
+    '1970-01-01T00:00:00+00:00'
+    """
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def logit(probability: float) -> float:
+    """Log-odds of a probability, bounded to about ±23 so that 0 and 1 stay finite.
+
+    >>> logit(0.5)
+    0.0
+    """
+    p = min(max(probability, 1e-10), 1 - 1e-10)
+    return math.log(p / (1 - p))

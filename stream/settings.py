@@ -1,0 +1,151 @@
+"""One frozen settings object, from the environment and flags."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Positive = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Settings(BaseSettings):
+    """Every setting of Weir. Each comes from a flag, else from `WEIR_<NAME>`, else its default.
+
+    URLs may hold a password, so they stay out of `repr`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="WEIR_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    bus: str = Field(
+        "sqlite:///.weir/bus.db", repr=False, description="kafka://HOST:PORT or sqlite:///FILE"
+    )
+    redis: str = Field(
+        "redis://127.0.0.1:6379/0", repr=False, description="redis://[USER:PASSWORD@]HOST:PORT/DB"
+    )
+    group: str = Field("weir", description="consumer group of the workers")
+    worker_id: str | None = Field(
+        None, description="unique to a worker, stable over restarts; default: the host's name"
+    )
+
+    transactions_topic: str = Field("transactions", description="topic of transactions")
+    labels_topic: str = Field("labels", description="topic of labels")
+    alerts_topic: str = Field("alerts", description="topic of alerts")
+    training_topic: str = Field("training", description="topic of examples: the training log")
+    dead_letters_topic: str = Field("dead-letters", description="topic of what could not be read")
+    partitions: Positive = Field(
+        4, description="partitions of transactions and labels, when they are created"
+    )
+    max_message_bytes: Positive = Field(
+        8_388_608, description="largest message the input topics take, when they are created"
+    )
+
+    key_field: Literal["nameDest", "nameOrig", "transaction_id"] = Field(
+        "nameDest", description="field whose value is the key of a transaction and its label"
+    )
+    step_origin: AwareDatetime = Field(
+        datetime(2026, 1, 1, tzinfo=UTC), description="event time of PaySim's step 0"
+    )
+    transaction_types: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("PAYMENT", "TRANSFER", "CASH_OUT", "CASH_IN", "DEBIT"),
+        description="types with a feature of their own; others share one",
+    )
+    half_lives_hours: Annotated[tuple[float, ...], NoDecode] = Field(
+        (1.0, 24.0, 168.0, 720.0),
+        description="half-lives of account history, in hours of event time",
+    )
+    max_accounts: Positive = Field(
+        1_000_000,
+        description="accounts with history per partition; the longest unseen fall out",
+    )
+    max_pending: Positive = Field(
+        1_000_000,
+        description="scored transactions that wait for a label, per partition; the oldest expire",
+    )
+
+    seed: Annotated[int, Field(ge=0)] = Field(
+        7, description="seed of everything random in the learners"
+    )
+    learner: str = Field("default", description="name of the learner")
+    target_share: Share = Field(0.03, description="fraud share aimed at in what is learned")
+    prior_half_life: PositiveFloat = Field(
+        50_000, description="half-life of the class prior, in labels"
+    )
+    threshold: str = Field(
+        "f_beta:1", description="threshold policy: f_beta:BETA or alert_budget:COUNT"
+    )
+    alert_budget: PositiveFloat = Field(
+        20, description="alerts per window that the budget allows until labels can decide"
+    )
+
+    window_seconds: Positive = Field(
+        3600, description="length of a tumbling window of metrics, in event time"
+    )
+    max_windows: Positive = Field(
+        1_000, description="windows per partition kept open for late labels"
+    )
+    window_expiry_seconds: Positive = Field(
+        40 * 86_400, description="how long a window report stays in Redis"
+    )
+    align_seconds: Positive = Field(
+        600,
+        description="event-time slice that keeps transactions and labels in step when catching up",
+    )
+
+    bus_patience_seconds: PositiveFloat = Field(
+        300, description="how long a worker waits for a bus that is away before it ends"
+    )
+    max_ahead_days: PositiveFloat = Field(
+        3650,
+        description="an event further ahead of its publication is a dead letter: 1 where clocks "
+        "are real, more where event time is simulated",
+    )
+    max_batch: Positive = Field(2_000, description="records handled at once")
+    max_record_bytes: Positive = Field(
+        65_536, description="a larger message is a dead letter, unread"
+    )
+    reject_share: Share = Field(
+        0.5, description="share of unreadable messages beyond which the worker stops"
+    )
+    reject_window: Positive = Field(20_000, description="messages over which that share is taken")
+    state_dir: Path | None = Field(
+        None, description="where snapshots are kept; none: state is rebuilt from the topics"
+    )
+    checkpoint_seconds: PositiveFloat = Field(30, description="time between snapshots")
+    redis_prefix: str = Field("weir", description="prefix of every Redis key")
+    log_format: Literal["text", "json"] = Field("text", description="format of the log on stderr")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="least severe message logged"
+    )
+
+    @field_validator("transaction_types", "half_lives_hours", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        """A list in the environment or a flag is separated by commas."""
+        return value.split(",") if isinstance(value, str) else value
+
+    @field_validator("half_lives_hours", mode="after")
+    @classmethod
+    def _half_lives(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or not all(0 < hours < 1e6 for hours in value):
+            raise ValueError("at least one, each above 0")
+        return value
+
+    @field_validator("transaction_types", mode="after")
+    @classmethod
+    def _types(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("each once")
+        return value
+
+    @field_validator("step_origin", mode="after")
+    @classmethod
+    def _utc(cls, value: datetime) -> datetime:
+        return value.astimezone(UTC)

@@ -1,0 +1,135 @@
+"""What comes in: records decoded, kept in step, and given to the handlers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from stream.core.alignment import Alignment, Item
+from stream.core.decode import Reject, decode
+from stream.core.detector import Decisions, Detector
+from stream.core.pending import Joined
+from stream.events import Example, Label, Transaction
+from stream.io.bus import Record, TopicPartition
+from stream.settings import Settings
+
+Input = Transaction | Label | Reject
+Batch = Sequence[tuple[Record, Input]]
+
+_BUFFERED = 50_000
+"""Records of one input that wait for the other before it is no longer read."""
+
+_JUMP_SECONDS = 7 * 86_400.0
+"""A record counts as at most so much later than the one before it, so that one clock gone wrong
+cannot hold up what lies behind it in its partition."""
+
+
+class Intake:
+    """Decodes records of the two inputs and gives them out in event-time order (`Alignment`)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._alignment: Alignment[TopicPartition, tuple[Record, Input]] = Alignment(
+            settings.align_seconds, _BUFFERED
+        )
+        self._last_seconds: dict[TopicPartition, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._alignment)
+
+    def inputs(self, partition: int) -> tuple[TopicPartition, TopicPartition]:
+        """Return the partition of transactions and that of labels."""
+        return (
+            TopicPartition(self.settings.transactions_topic, partition),
+            TopicPartition(self.settings.labels_topic, partition),
+        )
+
+    def open(self, partition: int) -> None:
+        """Begin to take records of a partition."""
+        self._alignment.open(*self.inputs(partition))
+
+    def close(self, partition: int) -> None:
+        """Forget a partition and what waits of it."""
+        self._alignment.close(*self.inputs(partition))
+        for source in self.inputs(partition):
+            self._last_seconds.pop(source, None)
+
+    def full(self) -> list[TopicPartition]:
+        """Return the inputs of which enough waits."""
+        return self._alignment.full()
+
+    def put(self, records: Iterable[Record]) -> None:
+        """Take in records; those of partitions that are not open are dropped."""
+        self._alignment.put(map(self._item, records))
+
+    def take(self, at_end: Callable[[TopicPartition], bool], *, patient: bool = True) -> Batch:
+        """Return what may be handled next, see `Alignment.take`."""
+        items = self._alignment.take(self.settings.max_batch, at_end, patient=patient)
+        return [item.value for item in items]
+
+    def label_slice(self, batch: Batch) -> int:
+        """Return the newest event-time slice among the labels of a batch."""
+        times = [value.labelled_at.timestamp() for _, value in batch if isinstance(value, Label)]
+        return math.ceil(max(times, default=0.0) / self.settings.align_seconds)
+
+    def _item(self, record: Record) -> Item[TopicPartition, tuple[Record, Input]]:
+        source = TopicPartition(record.topic, record.partition)
+        kind: type[Transaction] | type[Label]
+        kind = Transaction if record.topic == self.settings.transactions_topic else Label
+        value: Input = decode(record.value, kind, self.settings.max_record_bytes)
+        last = self._last_seconds.get(source)
+        if isinstance(value, Transaction):
+            seconds = value.time_seconds(self.settings.step_origin)
+        elif isinstance(value, Label):
+            seconds = value.labelled_at.timestamp()
+        else:  # goes with the message before it
+            seconds = last or 0.0
+        ahead_days = (seconds - record.timestamp_ms / 1000.0) / 86_400.0
+        if isinstance(value, Transaction) and ahead_days > self.settings.max_ahead_days:
+            value = Reject(f"timestamp: {ahead_days:.0f} days ahead of its publication")
+            seconds = last or 0.0
+        if last is not None:
+            seconds = min(seconds, last + _JUMP_SECONDS)
+        self._last_seconds[source] = seconds
+        return Item(source, record.offset, seconds, (record, value))
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a batch."""
+
+    decisions: list[Decisions] = field(default_factory=list)
+    decided: list[Record] = field(default_factory=list)
+    """The records of the transactions, in any order."""
+    labels: int = 0
+    joined: list[Joined] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+    rejects: list[tuple[Record, Reject]] = field(default_factory=list)
+    positions: dict[TopicPartition, int] = field(default_factory=dict)
+
+
+def handle(detector: Detector, batch: Batch) -> Outcome:
+    """Give a batch, transactions or labels, to the handlers of each partition."""
+    outcome = Outcome()
+    transactions: dict[int, list[Transaction]] = {}
+    labels: dict[int, list[Label]] = {}
+    for record, value in batch:
+        outcome.positions[TopicPartition(record.topic, record.partition)] = record.offset + 1
+        if isinstance(value, Transaction):
+            transactions.setdefault(record.partition, []).append(value)
+            outcome.decided.append(record)
+        elif isinstance(value, Label):
+            labels.setdefault(record.partition, []).append(value)
+            outcome.labels += 1
+        else:
+            outcome.rejects.append((record, value))
+    for partition, arrived in transactions.items():
+        outcome.decisions.append(detector.on_transactions(partition, arrived))
+        if detector.shards[partition].pending.has_met:
+            labels.setdefault(partition, [])
+    for partition, come in labels.items():
+        joined, examples = detector.on_labels(partition, come)
+        outcome.joined.append(joined)
+        outcome.examples += examples
+    return outcome

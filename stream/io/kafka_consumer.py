@@ -1,0 +1,425 @@
+"""A worker's membership in a Kafka consumer group, with commits that are Kafka transactions.
+
+Two kafka-python consumers work together. The *group* consumer subscribes to the first input, so the
+group shares out that topic's partitions. The *follower* never joins: it reads the same partition
+numbers of the other inputs, which therefore stay with their transactions. The positions of all
+inputs are committed under the group.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from kafka import ConsumerRebalanceListener, KafkaProducer, OffsetAndMetadata
+from kafka import TopicPartition as KafkaPartition
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.errors import (
+    AuthorizationError,
+    FencedInstanceIdError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    ProducerFencedError,
+)
+
+from stream.io.bus import BusError, CommitLost, Message, Record, TopicPartition
+from stream.io.cluster import (
+    REQUEST_SECONDS,
+    Client,
+    Cluster,
+    Ends,
+    Topic,
+    abandon,
+    library,
+    records,
+    send,
+)
+
+log = logging.getLogger(__name__)
+
+COMMIT_SECONDS = 30.0
+"""How long each step of a commit may take. Less than the transaction's own time-out, a minute."""
+SESSION_SECONDS = 10.0
+"""A member that has not been heard of for this long is replaced by the others."""
+_WAIT_MS = 50
+
+
+class KafkaGroupConsumer:
+    """One member of the group. See `stream.io.bus.Consumer`.
+
+    A poll that changes the assignment returns no records, and partitions it has given begin at
+    their committed positions in the next one.
+    """
+
+    def __init__(self, cluster: Cluster, group: str, member: str, inputs: Sequence[str]) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", member):
+            raise BusError(
+                f"{member!r} is no name for a worker. Use letters, digits and . _ - only."
+            )
+        self._cluster = cluster
+        self._group_name = group
+        self._member = member
+        self._inputs = tuple(inputs)
+        self._outputs: dict[str, Topic] = {}
+        self._assignment: frozenset[int] = frozenset()
+        self._lost: set[int] = set()
+        self._follower_first = False
+        self._fenced: str | None = None
+        self._closed = False
+        self._producer: Client | None = None
+        self._check_inputs()
+        clients: list[Client] = []
+        try:
+            # First of all, because this is what fences a former consumer of the same member.
+            self._producer = self._transactional()
+            self._group = cluster.consumer(
+                group_id=group,
+                # A static member: whoever comes back under the name has its partitions at once.
+                group_instance_id=member,
+                client_id=member,
+                partition_assignment_strategy=[CooperativeStickyAssignor],
+                session_timeout_ms=int(SESSION_SECONDS * 1000),
+                heartbeat_interval_ms=1000,  # it is how members learn that others came or left
+            )
+            clients.append(self._group)
+            self._follower = cluster.consumer(group_id=group, client_id=member)
+            clients.append(self._follower)
+            self._subscribe()
+        except BaseException:
+            for client in clients:
+                client.close(autocommit=False)
+            if self._producer is not None:
+                abandon(self._producer)
+            raise
+        self._group_ends = Ends(cluster, self._group)
+        self._follower_ends = Ends(cluster, self._follower)
+
+    def _check_inputs(self) -> None:
+        counts = {
+            name: topic.partitions for name, topic in self._cluster.describe(self._inputs).items()
+        }
+        if len(set(counts.values())) != 1:
+            found = ", ".join(f"{name}: {count}" for name, count in counts.items())
+            raise BusError(
+                f"All inputs must have the same number of partitions, but have {found}. "
+                "Create them anew with one number."
+            )
+
+    def _subscribe(self) -> None:
+        self._group.subscribe([self._inputs[0]], listener=_Listener(self._lost))
+        # kafka-python can lose the request for what it subscribed to behind one that is on its way.
+        # As leader of the group it would share out a topic that it believes to have no partitions,
+        # and notice after minutes. This asks until the partitions are known.
+        deadline = time.monotonic() + REQUEST_SECONDS
+        with self._cluster.explained():
+            while not self._group.partitions_for_topic(self._inputs[0]):
+                if time.monotonic() > deadline:
+                    raise KafkaTimeoutError(f"no partitions of {self._inputs[0]} are known")
+                time.sleep(0.05)
+
+    def _transactional(self) -> Client:
+        producer = self._cluster.producer(
+            _Transactions,
+            transactional_id=f"{self._group_name}/{self._member}",
+            client_id=self._member,
+            # The broker still writes the markers of one transaction when the next begins and asks
+            # to come back; kafka-python then sleeps for this long.
+            retry_backoff_ms=5,
+        )
+        try:
+            with self._cluster.explained():
+                producer.init_transactions()
+        except BusError:
+            abandon(producer)
+            raise
+        return producer
+
+    def poll(
+        self,
+        max_records: int,
+        timeout_seconds: float,
+        skip: Collection[TopicPartition] = (),
+    ) -> list[Record]:
+        self._raise_if_fenced()
+        self._pause(skip)
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            wait_ms = max(0.0, min(_WAIT_MS, (deadline - time.monotonic()) * 1000))
+            polled: list[Record] = []
+            try:
+                with self._cluster.explained():
+                    self._fetch(polled, max_records, wait_ms)
+                    changed = self._follow()
+            except BaseException as error:
+                self._give_back(polled)
+                if isinstance(error.__cause__, FencedInstanceIdError):
+                    self._fence()
+                    self._raise_if_fenced()
+                raise
+            if changed:
+                self._give_back(polled)
+                return []
+            if polled or time.monotonic() >= deadline:
+                return polled
+
+    def _pause(self, skip: Collection[TopicPartition]) -> None:
+        for consumer in (self._group, self._follower):
+            wanted = {KafkaPartition(*source) for source in skip} & consumer.assignment()
+            paused = consumer.paused()
+            if wanted != paused:
+                consumer.resume(*(paused - wanted))
+                consumer.pause(*(wanted - paused))
+
+    def _fetch(self, polled: list[Record], max_records: int, wait_ms: float) -> None:
+        """Take what both consumers have fetched; where that is nothing, wait a moment for more."""
+        polls = [self._poll_group]
+        if self._follower.assignment():
+            # In turn, so that neither starves while the other has plenty.
+            polls.insert(0 if self._follower_first else 1, self._follower.poll)
+            self._follower_first = not self._follower_first
+        for poll in polls:
+            if len(polled) < max_records:
+                polled += records(poll(0, max_records - len(polled)))
+        if not polled and wait_ms:
+            polled += records(self._poll_group(wait_ms, max_records))
+
+    def _poll_group(self, wait_ms: float, max_records: int) -> Any:
+        # A poll that ends while the group is still joining leaves the answer for the next one, but
+        # kafka-python throws away an answer that came in between and joins anew, which makes all
+        # others join anew. Members that are busy between polls would never agree.
+        coordinator = self._group._coordinator
+        if coordinator._join_task is not None:
+            coordinator._join_task = _Unread(coordinator._join_task)
+        return self._group.poll(wait_ms, max_records)
+
+    def _give_back(self, polled: list[Record]) -> None:
+        """Let the next poll return these again."""
+        first: dict[TopicPartition, int] = {}
+        for record in polled:
+            first.setdefault(TopicPartition(record.topic, record.partition), record.offset)
+        for source, offset in first.items():
+            consumer = self._consumer_of(source)
+            if KafkaPartition(*source) in consumer.assignment():
+                consumer.seek(KafkaPartition(*source), offset)
+
+    def _follow(self) -> bool:
+        """Take over what the group has given and taken in this poll; whether that is anything."""
+        owned = frozenset(at.partition for at in self._group.assignment())
+        lost = self._assignment - owned | self._assignment & self._lost
+        self._lost.clear()
+        # What was lost is let go even where it came back at once: others may have worked on it in
+        # between, so the caller has to see it go. The next poll gives it again.
+        target = self._assignment - lost if lost else owned
+        if target == self._assignment:
+            return False
+        positions = self._beginnings(target - self._assignment)
+        self._follower.assign(
+            [KafkaPartition(name, at) for name in self._inputs[1:] for at in sorted(target)]
+        )
+        for source, position in positions.items():
+            self._consumer_of(source).seek(KafkaPartition(*source), position)
+        self._assignment = target
+        log.info("%s of %s owns partitions %s", self._member, self._group_name, sorted(target))
+        return True
+
+    def _beginnings(self, partitions: frozenset[int]) -> dict[TopicPartition, int]:
+        """Where to begin in these partitions of all inputs."""
+        sources = [TopicPartition(name, at) for name in self._inputs for at in sorted(partitions)]
+        if not sources:
+            return {}
+        if self._producer is None:
+            # A commit without known outcome: opening the producer settles it, so do that first.
+            self._producer = self._transactional()
+        return {
+            source: max(self.committed(source) or 0, self._group_ends.beginning(source))
+            for source in sources
+        }
+
+    def _consumer_of(self, source: TopicPartition) -> Client:
+        return self._group if source.topic == self._inputs[0] else self._follower
+
+    def assignment(self) -> frozenset[int]:
+        return self._assignment
+
+    def committed(self, source: TopicPartition) -> int | None:
+        # Not by the group's own connection: the broker answers nothing there while it waits for all
+        # members of a rebalance.
+        with self._cluster.explained():
+            position = self._follower.committed(
+                KafkaPartition(*source), timeout_ms=REQUEST_SECONDS * 1000
+            )
+        return None if position is None else int(position)
+
+    def seek(self, source: TopicPartition, position: int) -> None:
+        if source.topic not in self._inputs or source.partition not in self._assignment:
+            raise BusError(
+                f"{source.topic}[{source.partition}] is not owned by {self._member} of "
+                f"{self._group_name}."
+            )
+        self._consumer_of(source).seek(KafkaPartition(*source), position)
+
+    def at_end(self, source: TopicPartition) -> bool:
+        return self._ends_of(source).at_end(source)
+
+    def end(self, source: TopicPartition) -> int:
+        return self._ends_of(source).end(source)
+
+    def _ends_of(self, source: TopicPartition) -> Ends:
+        return self._group_ends if source.topic == self._inputs[0] else self._follower_ends
+
+    def commit(
+        self, outputs: Sequence[Message], positions: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, int]:
+        if self._fenced:
+            raise CommitLost(self._fenced)
+        self._cluster.check(outputs, self._outputs)
+        membership = self._group.group_metadata()
+        owned = {source.partition for source in positions} <= self._assignment
+        # Kafka lets a consumer that is not in the group commit as long as the group is empty.
+        if not self._assignment or not owned or membership.generation_id < 0:
+            self._let_go()
+            raise CommitLost(
+                f"{self._member} does not own the partitions of {self._group_name} any more; "
+                "nothing was published."
+            )
+        if self._producer is None:
+            self._producer = self._transactional()
+        offsets = {
+            KafkaPartition(*source): OffsetAndMetadata(position, "", -1)
+            for source, position in positions.items()
+        }
+        try:
+            self._producer.begin_transaction()
+            sent = [
+                send(self._producer, message, self._outputs[message.topic]) for message in outputs
+            ]
+            if offsets:
+                self._producer.send_offsets_to_transaction(offsets, membership)
+            self._producer.commit_transaction()
+            places = [future.get(timeout=0) for future in sent]
+        except KafkaError as error:
+            raise self._commit_lost(error) from error
+        ends: dict[TopicPartition, int] = {}
+        for place in places:
+            source = TopicPartition(place.topic, place.partition)
+            ends[source] = max(ends.get(source, 0), place.offset + 1)
+        return ends
+
+    def _commit_lost(self, error: KafkaError) -> BusError:
+        """Leave everything as after a commit that did not happen, and say why."""
+        self._let_go()
+        producer, self._producer = self._producer, None
+        causes = [error]
+        if producer is not None:
+            causes.append(producer._transaction_manager.last_error)
+            # Not used again, even where aborting would do: kafka-python keeps the offsets of a
+            # failed transaction and would send them along with the next one.
+            abandon(producer)
+        if any(isinstance(cause, (ProducerFencedError, FencedInstanceIdError)) for cause in causes):
+            self._fence()
+            return CommitLost(self._fenced)
+        for cause in causes:
+            if isinstance(cause, (AuthorizationError, MessageSizeTooLargeError)):
+                return BusError(f"Kafka at {self._cluster.url} refuses a commit: {cause}.")
+        try:
+            # This settles the outcome: what was not committed by now never will be.
+            self._producer = self._transactional()
+        except BusError as unavailable:
+            log.warning("The outcome of a commit is open until Kafka answers: %s", unavailable)
+        return CommitLost(
+            f"The commit of {self._member} of {self._group_name} was lost ({error}); "
+            "the committed positions say where to go on."
+        )
+
+    def _let_go(self) -> None:
+        """Own nothing for now; the next poll gives again what the group has, as it is committed."""
+        self._assignment = frozenset()
+        self._follower.assign([])
+
+    def _fence(self) -> None:
+        self._let_go()
+        self._fenced = (
+            f"Another worker named {self._member} has taken over in {self._group_name}, or this "
+            "one was suspended for too long. Give every worker a name of its own, or restart it."
+        )
+
+    def _raise_if_fenced(self) -> None:
+        if self._fenced:
+            raise BusError(self._fenced)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._assignment = frozenset()
+        member_id = self._group.group_metadata().member_id
+        producer, self._producer = self._producer, None
+        try:
+            if producer is not None:
+                abandon(producer)
+            self._follower.close(autocommit=False)
+            self._group.close(autocommit=False)
+            if member_id and not self._fenced:
+                self._leave(member_id)
+        except (KafkaError, BusError) as error:
+            log.warning("%s could not leave %s in order: %s", self._member, self._group_name, error)
+
+    def _leave(self, member_id: str) -> None:
+        # A static member does not leave by closing: it is expected back. With the id of this
+        # membership, not only the name, so that it cannot throw out a successor.
+        leaver = library.MemberToRemove(member_id=member_id, group_instance_id=self._member)
+        with self._cluster.explained(), self._cluster.admin() as admin:
+            admin.remove_group_members(self._group_name, [leaver])
+
+
+class _Unread:
+    """A future that is not done until someone has asked it."""
+
+    is_done = False
+
+    def __init__(self, future: Any) -> None:
+        self._future = getattr(future, "_future", future)
+
+    def add_callback(self, call: Any) -> None:
+        self._future.add_callback(call)
+
+    def add_errback(self, call: Any) -> None:
+        self._future.add_errback(call)
+
+
+class _Listener(ConsumerRebalanceListener):
+    """Notes which partitions were taken, in the middle of a poll."""
+
+    def __init__(self, lost: set[int]) -> None:
+        self._lost = lost
+
+    def on_partitions_revoked(self, revoked: Any) -> None:
+        self._lost.update(at.partition for at in revoked)
+
+    def on_partitions_lost(self, lost: Any) -> None:
+        self._lost.update(at.partition for at in lost)
+
+    def on_partitions_assigned(self, assigned: Any) -> None:
+        """Nothing: the end of the poll sees what is owned."""
+
+
+class _Transactions(KafkaProducer):
+    """A producer that does not wait for ever where kafka-python's own does."""
+
+    _sender: Any
+    _transaction_manager: Any
+
+    def send_offsets_to_transaction(self, offsets: Any, group_metadata: Any) -> None:
+        self._settle(self._transaction_manager.send_offsets_to_transaction(offsets, group_metadata))
+
+    def commit_transaction(self) -> None:
+        self._settle(self._transaction_manager.begin_commit())
+
+    def _settle(self, result: Any) -> None:
+        self._sender.wakeup()
+        if not result.wait(timeout_ms=COMMIT_SECONDS * 1000):
+            raise KafkaTimeoutError(f"no answer within {COMMIT_SECONDS:.0f} s")

@@ -1,0 +1,109 @@
+"""The training log as a worker follows it: what was learned is what the log says."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import deque
+from threading import Event
+
+from stream.core.decode import Reject, decode
+from stream.core.detector import Detector
+from stream.events import Example
+from stream.io.bus import Reader, TopicPartition
+from stream.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_MAX_EXAMPLE_BYTES = 1_048_576
+_PATIENCE_SECONDS = 5.0
+_PROGRESS_SECONDS = 5.0
+_AT_ONCE = 200
+"""Examples learned between two looks at whether to stop."""
+
+
+class TrainingLog:
+    """Reads the training topic from where the model stands, and has the detector learn it."""
+
+    def __init__(self, settings: Settings, reader: Reader, detector: Detector) -> None:
+        self.stop = Event()
+        """When this is set, learning goes no further."""
+        self._settings = settings
+        self._source = TopicPartition(settings.training_topic, 0)
+        self._reader = reader
+        self._detector = detector
+        self._read: deque[tuple[int, Example | None]] = deque()
+        """Read and not yet learned, each with the position behind it; None cannot be read."""
+
+    def open(self) -> None:
+        """Begin at the model's position, or at the nearest that the log holds."""
+        model = self._detector.model
+        first, end = self._reader.beginning(self._source), self._reader.end(self._source)
+        if model.position < first or model.position > end:
+            log.warning(
+                "the training log holds positions %d to %d and the model stands at %d: learning "
+                "goes on from what there is. Keep the topic for longer, or keep snapshots "
+                "(WEIR_STATE_DIR).",
+                first,
+                end,
+                model.position,
+            )
+            model.position = min(max(model.position, first), end)
+        self._reader.assign({self._source: model.position})
+
+    def learn(self, until: int = 0) -> None:
+        """Learn what has come; wait for it until the model's position is at least `until`."""
+        model = self._detector.model
+        patience = shown = time.monotonic()
+        begun = model.position
+        while not self.stop.is_set() and (
+            self._fetch(0.05 if model.position < until else 0.0) or model.position < until
+        ):
+            if self._read:
+                self._learn(min(len(self._read), _AT_ONCE))
+                patience = time.monotonic()
+            elif time.monotonic() - patience > _PATIENCE_SECONDS:
+                log.warning(
+                    "the training log is slow: read up to %d, written up to %d",
+                    model.position,
+                    until,
+                )
+                return
+            if time.monotonic() - shown > _PROGRESS_SECONDS:
+                shown = time.monotonic()
+                end = self._reader.end(self._source)
+                log.info("learning the training log: %d, from %d to %d", model.position, begun, end)
+
+    def learn_slice(self, number: int) -> None:
+        """Learn the examples whose labels came in event-time slices up to this one.
+
+        That is how far the log had been learned when the transactions of the slice were scored.
+        """
+        seconds = self._settings.align_seconds
+        while self._read or self._fetch(0.0):
+            example = self._read[0][1]
+            if example and math.ceil(example.labelled_at.timestamp() / seconds) > number:
+                return
+            self._learn(1)
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def _fetch(self, timeout_seconds: float) -> bool:
+        """Read one poll's worth; return whether anything waits to be learned."""
+        for record in self._reader.poll(self._settings.max_batch, timeout_seconds):
+            example = decode(record.value, Example, _MAX_EXAMPLE_BYTES)
+            if isinstance(example, Reject):
+                log.error(
+                    "training log, offset %d is passed over: %s", record.offset, example.reason
+                )
+            self._read.append((record.offset + 1, None if isinstance(example, Reject) else example))
+        if not self._read:  # what lies between, such as the marks of transactions, is passed over
+            position = self._reader.position(self._source)
+            self._detector.on_examples([], max(position, self._detector.model.position))
+        return bool(self._read)
+
+    def _learn(self, count: int) -> None:
+        taken = [self._read.popleft() for _ in range(count)]
+        self._detector.on_examples([e for _, e in taken if e is not None], taken[-1][0])

@@ -1,0 +1,63 @@
+"""Real servers for the tests that need them: started once, stopped whatever happens."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+from tests.servers import kafka as kafka_server
+from tests.servers import redis as redis_server_
+from tests.servers.kafka import LocalKafka
+from tests.servers.redis import LocalRedis
+
+# Nothing here asserts a time: machines are noisy, and a slow one is not a failure.
+hypothesis.settings.register_profile(
+    "weir", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("weir")
+
+
+def pytest_report_header() -> list[str]:
+    """Say at the top which real servers there are, instead of a line for each test that skips."""
+    servers = {"Apache Kafka": kafka_server.missing(), "Redis": redis_server_.missing()}
+    return [f"{name}: {missing or 'there'}" for name, missing in servers.items()]
+
+
+def _need(missing: str | None) -> None:
+    """Skip where a server is missing; fail where WEIR_REQUIRE_SERVERS=1 says it must be there."""
+    if missing and os.environ.get("WEIR_REQUIRE_SERVERS") == "1":
+        pytest.fail(f"WEIR_REQUIRE_SERVERS=1, but: {missing}", pytrace=False)
+    if missing:
+        pytest.skip(missing)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[LocalKafka]:
+    """A real Apache Kafka that all tests share: unique topics and groups, never a flush."""
+    _need(kafka_server.missing())
+    server = LocalKafka()
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[LocalRedis]:
+    """A real Redis that all tests share: a unique key prefix each, never a flush."""
+    _need(redis_server_.missing())
+    server = LocalRedis()
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def unique() -> str:
+    """A prefix for topics, groups and keys that no other test has."""
+    return f"t{uuid.uuid4().hex[:12]}"

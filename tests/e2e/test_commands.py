@@ -1,0 +1,216 @@
+"""The command line as people meet it: help, errors, exit codes, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stream.core.windows import measure
+from stream.io.local_redis import LocalRedisServer
+from stream.io.store import StoreReader
+
+COMMANDS = ("demo", "detect", "watch", "alerts", "topics", "schema", "check")
+
+
+def weir(*command: str, module: str = "stream", **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("WEIR_")}
+    return subprocess.run(
+        [sys.executable, "-m", module, *command],
+        env=clean | env, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [(), *[(name,) for name in COMMANDS]])
+def test_help_says_what_a_command_does_and_what_its_exit_codes_mean(
+    command: tuple[str, ...],
+) -> None:
+    shown = weir(*command, "--help")
+    assert shown.returncode == 0
+    assert "exit codes: 0 done" in shown.stdout
+    assert "(default: None)" not in shown.stdout
+
+
+@pytest.mark.parametrize("event", ["transaction", "label", "alert", "example"])
+def test_the_schema_of_each_event_is_json_and_describes_it(event: str) -> None:
+    shown = json.loads(weir("schema", event).stdout)
+    assert shown["title"].lower() == event
+    assert "transaction_id" in shown["required"]
+
+
+def test_a_setting_that_is_not_understood_is_named_and_its_value_is_not() -> None:
+    failed = weir("check", WEIR_PARTITIONS="secret-4711")
+    assert failed.returncode == 2
+    assert "partitions (WEIR_PARTITIONS)" in failed.stderr
+    assert "4711" not in failed.stderr + failed.stdout
+    assert "Traceback" not in failed.stderr
+
+
+def test_a_policy_or_learner_that_is_not_known_is_a_usage_error(tmp_path: Path) -> None:
+    bus = f"sqlite:///{tmp_path}/bus.db"
+    assert weir("topics", "create", WEIR_BUS=bus).returncode == 0
+    for setting in ({"WEIR_LEARNER": "magic"}, {"WEIR_THRESHOLD": "magic:1"}):
+        failed = weir("detect", WEIR_BUS=bus, **setting)
+        assert failed.returncode == 2, failed.stderr
+        assert "give" in failed.stderr
+        assert "Traceback" not in failed.stderr
+
+
+def test_check_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
+    env = {
+        "WEIR_BUS": f"sqlite:///{tmp_path}/bus.db",
+        "WEIR_REDIS": "redis://u:pass4711@127.0.0.1:1/0",
+    }
+    nothing = weir("check", **env)
+    assert nothing.returncode == 3
+    assert "FAIL  bus" in nothing.stdout
+    assert "weir topics create" in nothing.stdout
+    assert "FAIL  redis" in nothing.stdout
+    assert "pass4711" not in nothing.stdout + nothing.stderr
+    assert weir("topics", "create", **env).stdout.count("created") == 5
+    assert weir("topics", "create", **env).stdout.count("there already") == 5
+    with LocalRedisServer() as redis:
+        found = weir("check", **(env | {"WEIR_REDIS": redis.url}))
+    assert found.returncode == 0, found.stdout
+    assert "FAIL" not in found.stdout
+
+
+@pytest.mark.parametrize(
+    "bus", ["kafka://127.0.0.1:1", "amqp://nowhere", "sqlite:////nowhere/x.db"]
+)
+def test_a_bus_that_is_not_there_ends_in_one_line(bus: str) -> None:
+    failed = weir("detect", "--until-end", WEIR_BUS=bus)
+    assert failed.returncode == (2 if bus.startswith("amqp") else 3)
+    assert "Traceback" not in failed.stderr
+    assert failed.stderr.strip().splitlines()[-1].startswith("weir: ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_ends_its_batch_on_a_signal_and_says_so(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    bus = f"sqlite:///{tmp_path}/bus.db"
+    weir("topics", "create", WEIR_BUS=bus)
+    weir(
+        "paysim",
+        "--transactions=3000",
+        "--clients=500",
+        "--quiet",
+        module="producers",
+        WEIR_BUS=bus,
+    )
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "stream", "detect"],
+        env=os.environ | {"WEIR_BUS": bus, "WEIR_LOG_FORMAT": "json", "WEIR_REDIS": "redis://127.0.0.1:1/0"},
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert worker.stderr is not None
+    lines = []
+    for line in worker.stderr:  # the first batches are under way once the state is there
+        lines.append(json.loads(line))
+        if "state restored" in lines[-1]["message"]:
+            break
+    time.sleep(0.3)
+    worker.send_signal(number)
+    lines += [json.loads(line) for line in worker.stderr]
+    assert worker.wait(30) == 0
+    worker.stderr.close()
+    assert any("finishing the batch at hand" in line["message"] for line in lines)
+    assert any("transactions decided" in line["message"] for line in lines)
+    again = weir("detect", "--until-end", f"--summary={tmp_path}/s.json", WEIR_BUS=bus)
+    assert again.returncode == 0, again.stderr
+
+
+def test_the_generated_demo_runs_and_ends_by_itself(tmp_path: Path) -> None:
+    done = weir(
+        "demo",
+        "--transactions=2000",
+        "--no-view",
+        f"--summary={tmp_path}/s.json",
+        "--learner=linear",
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "s.json").read_text())
+    wanted = """transactions decisions dead_letters labels examples learned alerts true_positives
+        false_positives frauds precision recall f1 average_precision threshold fraud_prior seconds
+        transactions_per_second"""
+    assert set(wanted.split()) <= set(summary)
+    assert summary["transactions"] == summary["decisions"] == summary["labels"] == 2_000
+    assert "decided=2000" in done.stdout
+    assert "Summary" in done.stdout
+
+
+def test_an_address_with_a_password_is_refused_without_repeating_it() -> None:
+    for command in (("check",), ("detect",)):
+        failed = weir(*command, WEIR_BUS="kafka://user:pass4711@127.0.0.1:1")
+        assert failed.returncode in (2, 3)
+        assert "pass4711" not in failed.stdout + failed.stderr
+    failed = weir("watch", "--once", WEIR_REDIS="http://user:pass4711@127.0.0.1")
+    assert failed.returncode == 2
+    assert "pass4711" not in failed.stdout + failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_paths_that_are_not_there_are_said_at_once(tmp_path: Path) -> None:
+    for flags in (
+        ("--replay", "nowhere.csv"),
+        ("--summary", "/nowhere/s.json"),
+        ("--transactions", "0"),
+    ):
+        failed = weir("demo", "--no-view", *flags)
+        assert failed.returncode == 2
+        assert flags[0] in failed.stderr
+    failed = weir("watch", "--once", WEIR_REDIS="redis://127.0.0.1:1/0")
+    assert failed.returncode == 3
+
+
+def test_a_full_state_directory_slows_a_restart_and_stops_nothing(tmp_path: Path) -> None:
+    bus = f"sqlite:///{tmp_path}/bus.db"
+    weir("topics", "create", WEIR_BUS=bus)
+    weir(
+        "paysim", "--transactions=500", "--clients=500", "--quiet", module="producers", WEIR_BUS=bus
+    )
+    state = tmp_path / "state"
+    state.mkdir()
+    for name in (
+        "accounts-0.partial",
+        "accounts-1.partial",
+        "accounts-2.partial",
+        "accounts-3.partial",
+    ):
+        (state / name).symlink_to("/dev/full")
+    done = weir(
+        "detect", "--until-end", f"--state-dir={state}", f"--summary={tmp_path}/s.json",
+        WEIR_BUS=bus, WEIR_LEARNER="linear",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "no snapshot can be written" in done.stderr
+    assert json.loads((tmp_path / "s.json").read_text())["decisions"] == 500
+
+
+def test_a_restart_leaves_the_windows_as_they_were(tmp_path: Path) -> None:
+    bus = f"sqlite:///{tmp_path}/bus.db"
+    weir("topics", "create", WEIR_BUS=bus, WEIR_PARTITIONS="3")
+    weir(
+        "paysim", "--transactions=8000", "--fraud-rate=0.01", "--clients=3000", "--label-delay=1d",
+        "--quiet", module="producers", WEIR_BUS=bus,
+    )  # fmt: skip
+    with LocalRedisServer() as server:
+        env = {"WEIR_BUS": bus, "WEIR_REDIS": server.url, "WEIR_LEARNER": "linear"}
+        shown = []
+        for _ in range(2):
+            done = weir("detect", "--until-end", **env)
+            assert done.returncode == 0, done.stderr
+            reader = StoreReader(server.url, "weir")
+            shown.append(measure(reader.windows()))
+            reader.close()
+        alerts = len(weir("alerts", "--json", **env).stdout.splitlines())
+    assert shown[0] == shown[1]
+    assert shown[0].transactions == 8_000
+    assert shown[0].alerts == alerts > 10

@@ -1,0 +1,40 @@
+"""Small streams that several tests use, made by the generator."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from producers.paysim import Scenario, generate
+from producers.rows import Row
+from stream.events import Label, utc
+from stream.settings import Settings
+
+
+def settings(**given: object) -> Settings:
+    """Settings for a test: small bounds, nothing from the environment of whoever runs it."""
+    return Settings(_env_prefix="WEIR_TEST_", **{"partitions": 1, "learner": "linear", **given})  # type: ignore[arg-type]
+
+
+def rows(count: int, *, fraud_rate: float = 0.02, clients: int = 1_000, seed: int = 3) -> list[Row]:
+    """The first transactions of a generated stream."""
+    scenario = Scenario(seed=seed, fraud_rate=fraud_rate, clients=clients)
+    return list(itertools.chain.from_iterable(generate(scenario, transactions=count)))
+
+
+def labels(of: Sequence[Row], delay: timedelta = timedelta()) -> list[Label]:
+    """The label of each row."""
+    return [
+        label(row.transaction.transaction_id, bool(row.is_fraud), utc(row.time_seconds) + delay)
+        for row in of
+    ]
+
+
+def label(transaction_id: str, is_fraud: bool, labelled_at: datetime) -> Label:
+    return Label(
+        transaction_id=transaction_id,
+        is_fraud=is_fraud,
+        labelled_at=labelled_at,
+        source="chargeback",
+    )

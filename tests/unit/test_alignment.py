@@ -1,0 +1,119 @@
+"""Transactions and labels come out by event time, however the topics were read."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.core.alignment import Alignment, Item
+
+SLICE = 10
+
+
+def alignment(partitions: int = 1) -> Alignment[str, str]:
+    aligned: Alignment[str, str] = Alignment(SLICE, 1_000)
+    for p in range(partitions):
+        aligned.open(f"t{p}", f"l{p}")
+    return aligned
+
+
+def items(source: str, times: list[int]) -> list[Item[str, str]]:
+    return [Item(source, i, float(t), f"{source}@{t}") for i, t in enumerate(times)]
+
+
+def drain(aligned: Alignment[str, str], ended: bool) -> list[list[str]]:
+    batches = []
+    while batch := aligned.take(1_000, lambda _: ended):
+        batches.append([item.value for item in batch])
+    return batches
+
+
+sorted_times = st.lists(st.integers(0, 100), max_size=30).map(sorted)
+
+
+@given(sorted_times, sorted_times, st.randoms(use_true_random=False))
+def test_the_order_does_not_depend_on_how_fast_each_topic_is_read(
+    transactions: list[int], labels: list[int], chance: random.Random
+) -> None:
+    at_once = alignment()
+    at_once.put([*items("t0", transactions), *items("l0", labels)])
+    expected = drain(at_once, ended=True)
+
+    aligned, got = alignment(), []
+    waiting = {"t0": items("t0", transactions), "l0": items("l0", labels)}
+    while any(waiting.values()):
+        source = chance.choice([s for s, left in waiting.items() if left])
+        count = chance.randint(1, 7)
+        aligned.put(waiting[source][:count])
+        waiting[source] = waiting[source][count:]
+        while batch := aligned.take(1_000, lambda s: not waiting[s]):
+            got.append([item.value for item in batch])
+
+    def flat(batches: list[list[str]]) -> list[str | tuple[str, ...]]:
+        """Splitting a batch of transactions changes nothing; a batch of labels stays whole."""
+        out: list[str | tuple[str, ...]] = []
+        for batch in batches:
+            out += [tuple(batch)] if batch[0].startswith("l") else batch
+        return out
+
+    assert flat(got) == flat(expected)
+
+
+@given(sorted_times, sorted_times)
+def test_no_label_is_used_before_its_time_nor_a_slice_too_late(
+    transactions: list[int], labels: list[int]
+) -> None:
+    aligned = alignment()
+    aligned.put([*items("t0", transactions), *items("l0", labels)])
+    known: list[int] = []
+    for batch in drain(aligned, ended=True):
+        times = [int(value.split("@")[1]) for value in batch]
+        if batch[0].startswith("l"):
+            known += times
+            continue
+        for now in times:
+            assert all(t // SLICE <= now // SLICE for t in known)
+            assert all(t <= now // SLICE * SLICE for t in known)
+            begun = [t for t in labels if t <= now // SLICE * SLICE]
+            assert len(known) >= len(begun)
+
+
+def test_a_source_that_is_behind_holds_up_the_others_and_one_at_its_end_does_not() -> None:
+    aligned = alignment()
+    aligned.put(items("t0", [5, 15]))
+    assert not aligned.take(10, lambda s: s != "l0")
+    assert [i.value for i in aligned.take(10, lambda _: True)] == ["t0@5", "t0@15"]
+
+
+def test_impatience_lets_out_what_waits_for_a_silent_source() -> None:
+    aligned = alignment()
+    aligned.put(items("t0", [5]))
+    assert aligned.take(10, lambda _: False, patient=False)
+
+
+def test_a_clock_gone_wrong_delays_only_its_own_input() -> None:
+    aligned = alignment()
+    aligned.put([*items("t0", [5, 10**9]), *items("l0", [10**12])])
+    assert [b for batch in drain(aligned, ended=False) for b in batch] == ["t0@5", "t0@1000000000"]
+    assert drain(aligned, ended=True) == [["l0@1000000000000"]]
+
+
+def test_records_of_a_closed_partition_are_forgotten() -> None:
+    aligned = alignment(2)
+    aligned.put([*items("t0", [5]), *items("t1", [6]), *items("elsewhere", [1])])
+    aligned.close("t0", "l0")
+    assert len(aligned) == 1
+    assert drain(aligned, ended=True) == [["t1@6"]]
+
+
+def test_a_slice_of_labels_comes_whole_up_to_the_bound_of_what_may_wait() -> None:
+    aligned: Alignment[str, str] = Alignment(SLICE, 20)
+    aligned.open("t0", "l0")
+    aligned.put([*items("t0", [50]), *items("l0", [12] * 19)])
+    assert not aligned.take(5, lambda _: False)
+    assert not aligned.full()
+    aligned.put([Item("l0", 19, 12.0, "l0@12")])
+    assert aligned.full() == ["l0"]
+    assert len(aligned.take(5, lambda _: False)) == 20

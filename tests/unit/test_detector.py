@@ -1,0 +1,185 @@
+"""The three handlers together: the laws of the journey."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream.core.detector import Detector
+from stream.core.evaluate import Scorecard, evaluate
+from stream.core.model import Model
+from stream.core.windows import measure
+from stream.io.bus import TopicPartition
+from stream.io.checkpoint import Checkpoint
+from tests.streams import labels, rows, settings
+
+ROWS = rows(3_000)
+
+
+def detector(**given: object) -> Detector:
+    chosen = settings(**given)
+    made = Detector.create(chosen, Model(chosen))
+    made.open(0)
+    return made
+
+
+def journey(of: Detector, part: slice) -> np.ndarray:
+    """Score rows in batches, each learned right after; return the scores."""
+    scores = []
+    some = ROWS[part]
+    for i in range(0, len(some), 100):
+        batch = some[i : i + 100]
+        scores.append(of.on_transactions(0, [row.transaction for row in batch]).scores)
+        _, examples = of.on_labels(0, labels(batch))
+        of.on_examples(examples, of.model.position + len(examples))
+    return np.concatenate(scores)
+
+
+def test_alerts_are_the_scores_at_or_above_the_threshold_each_with_its_reasons() -> None:
+    made = detector()
+    journey(made, slice(0, 2_000))
+    made.model.threshold.value = 0.5
+    found = made.on_transactions(0, [row.transaction for row in ROWS[2_000:]])
+    assert np.array_equal(found.alerts, found.scores >= found.thresholds)
+    assert 0 < found.alerts.sum() < 500
+    assert len(found.reasons) == found.alerts.sum()
+    names = set(made.shards[0].features.names)
+    assert all({reason.feature for reason in why} <= names for why in found.reasons)
+    assert sum(map(bool, found.reasons)) > 0.9 * len(found.reasons)
+
+
+def test_a_transaction_that_comes_twice_is_decided_once() -> None:
+    made = detector()
+    batch = [row.transaction for row in ROWS[:50]]
+    assert len(made.on_transactions(0, [*batch, *batch[:10]]).transactions) == 50
+    assert len(made.on_transactions(0, batch).transactions) == 0
+    assert made.shards[0].duplicates == 60
+    assert measure(made.shards[0].windows.changed()).transactions == 50
+
+
+def test_splitting_a_batch_changes_no_score() -> None:
+    whole, split = detector(), detector()
+    for one in (whole, split):
+        journey(one, slice(0, 1_000))
+    batch = [row.transaction for row in ROWS[1_000:2_000]]
+    at_once = whole.on_transactions(0, batch)
+    parts = [split.on_transactions(0, batch[i : i + 7]) for i in range(0, len(batch), 7)]
+    assert np.array_equal(at_once.scores, np.concatenate([part.scores for part in parts]))
+    assert np.array_equal(at_once.alerts, np.concatenate([part.alerts for part in parts]))
+
+
+def test_an_example_carries_the_features_and_the_score_of_the_moment_of_scoring() -> None:
+    made = detector(target_share=0.9)  # thins hard: only frauds and very few others
+    journey(made, slice(0, 1_000))
+    before = made.on_transactions(0, [row.transaction for row in ROWS[1_000:1_200]])
+    journey(made, slice(1_200, 2_000))
+    _, examples = made.on_labels(0, labels(ROWS[1_000:1_200]))
+    scores = {
+        tx.transaction_id: score
+        for tx, score in zip(before.transactions, before.scores.tolist(), strict=True)
+    }
+    frauds = [row for row in ROWS[1_000:1_200] if row.is_fraud]
+    assert {e.transaction_id for e in examples if e.is_fraud} == {
+        row.transaction.transaction_id for row in frauds
+    }
+    assert all(example.score == scores[example.transaction_id] for example in examples)
+    assert all(example.weight == 1.0 for example in examples if example.is_fraud)
+
+
+def test_weights_of_the_log_stand_for_all_that_was_labelled() -> None:
+    made, weight, count = detector(target_share=0.2), 0.0, 0
+    for i in range(0, 3_000, 100):
+        made.on_transactions(0, [row.transaction for row in ROWS[i : i + 100]])
+        _, examples = made.on_labels(0, labels(ROWS[i : i + 100]))
+        weight += sum(example.weight for example in examples)
+        count += len(examples)
+        made.on_examples(examples, made.model.position + len(examples))
+    assert count < 1_500
+    assert weight == pytest.approx(3_000, rel=0.1)
+
+
+def test_equal_logs_make_equal_models_however_they_are_cut() -> None:
+    made, log = detector(learner="default"), []
+    for i in range(0, 1_000, 100):
+        made.on_transactions(0, [row.transaction for row in ROWS[i : i + 100]])
+        _, examples = made.on_labels(0, labels(ROWS[i : i + 100]))
+        log += examples
+        made.on_examples(examples, len(log))
+    replica = detector(learner="default")
+    for i in range(0, len(log), 37):
+        replica.on_examples(log[i : i + 37], i + 37)
+    for example in log[:50]:
+        assert replica.model.score(example.features) == made.model.score(example.features)
+    assert replica.model.threshold.value == made.model.threshold.value
+    assert replica.model.prior.value == made.model.prior.value
+
+
+def test_going_on_from_a_snapshot_on_disk_equals_going_on(tmp_path: Path) -> None:
+    made = detector(learner="default")
+    journey(made, slice(0, 1_000))
+    checkpoint = Checkpoint(tmp_path, made.settings)
+    positions = {TopicPartition("transactions", 0): 1_000, TopicPartition("labels", 0): 990}
+    checkpoint.save_model(made)
+    checkpoint.save_shard(0, made.shards[0], positions)
+
+    resumed = checkpoint.load_model()
+    assert resumed is not None
+    assert checkpoint.load_shard(0, resumed.open(0)) == positions
+    assert np.array_equal(journey(made, slice(1_000, 2_000)), journey(resumed, slice(1_000, 2_000)))
+    assert made.shards[0].windows.changed() == resumed.shards[0].windows.changed()
+
+
+def test_a_snapshot_of_other_settings_or_a_damaged_one_is_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = detector()
+    checkpoint = Checkpoint(tmp_path, made.settings)
+    checkpoint.save_model(made)
+    checkpoint.save_shard(0, made.shards[0], {})
+    other = Checkpoint(tmp_path, settings(half_lives_hours=(5.0,)))
+    assert other.load_model() is None
+    assert other.load_shard(0, made.open(0)) is None
+    assert "made with another settings: not used" in caplog.text
+    for file in tmp_path.iterdir():
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert checkpoint.load_model() is None
+    assert checkpoint.load_shard(0, made.open(0)) is None
+    assert "is left alone" in caplog.text
+
+
+def test_an_evaluation_over_a_table_grades_every_labelled_transaction() -> None:
+    made, scorecard = detector(), Scorecard(timedelta(days=1))
+    made.shards.clear()
+    table = [(row.transaction, bool(row.is_fraud)) for row in ROWS]
+    evaluate(made, table, timedelta(hours=6), scorecard)
+    found = scorecard.quality()
+    later = [row for row in ROWS if row.time_seconds >= ROWS[0].time_seconds + 86_400]
+    assert found.labelled == len(later)
+    assert found.frauds == sum(bool(row.is_fraud) for row in later)
+    assert found.average_precision is not None
+    assert found.average_precision > 5 * found.frauds / found.labelled
+    windows = measure(made.shards[0].windows.changed())
+    assert windows.transactions == windows.labelled == len(ROWS)
+
+
+@pytest.mark.parametrize(("policy", "count"), [("alert_budget:5", 5.0), ("f_beta:1", 20.0)])
+def test_a_budget_is_that_of_the_policy_or_else_that_of_the_settings(
+    policy: str, count: float
+) -> None:
+    assert detector(threshold=policy).budget.count == count
+
+
+def test_until_labels_decide_no_more_than_a_hundredth_is_flagged() -> None:
+    made = detector(alert_budget=1e9)
+    journey(made, slice(0, 1_000))
+    made.model.threshold.value = None
+    alerts = [made.on_transactions(0, [r.transaction for r in ROWS[1_000:]]).alerts.mean()]
+    assert 0 < alerts[0] < 0.03
+
+
+def test_an_unknown_learner_is_named_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="learner 'magic' is not known: give one of default"):
+        Model(settings(learner="magic"))

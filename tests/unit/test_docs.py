@@ -1,0 +1,36 @@
+"""The documentation names what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from stream.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def settings_table() -> str:
+    """The table of settings as docs/reference.md must have it."""
+    lines = ["| setting | default | what it is |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = field.get_default()
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        cell = "" if default is None else f"`{shown}`"
+        lines.append(f"| `{name}` | {cell} | {field.description} |")
+    return "\n".join(lines)
+
+
+def test_the_reference_lists_every_setting_as_it_is() -> None:
+    assert settings_table() in (ROOT / "docs" / "reference.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *[f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")]]
+)
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\(([^)#:]+)[^):]*\)", text):
+        assert (ROOT / page).parent.joinpath(target).exists(), target

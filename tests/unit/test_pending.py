@@ -1,0 +1,115 @@
+"""Log and wait: each label meets its transaction once, whatever the order."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.core.pending import Joined, Pending
+from stream.events import Label, Transaction
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def transaction(id_: str, amount: float = 1.0) -> Transaction:
+    return Transaction(
+        transaction_id=id_, type="TRANSFER", amount=amount, nameOrig="a" + id_, nameDest="b", step=1
+    )
+
+
+def label(id_: str, is_fraud: bool = False) -> Label:
+    return Label(transaction_id=id_, is_fraud=is_fraud, labelled_at=NOW, source="chargeback")
+
+
+def add(pending: Pending, ids: list[str], score: float = 0.5) -> None:
+    n = len(ids)
+    pending.add(
+        [transaction(id_, amount=float(len(id_))) for id_ in ids],
+        np.arange(n, dtype=float),
+        np.full(n, score),
+        np.array([i % 2 == 0 for i in range(n)]),
+        np.arange(2 * n, dtype=np.float32).reshape(n, 2),
+    )
+
+
+def ids(joined: Joined) -> list[str]:
+    return [found.transaction_id for found in joined.labels]
+
+
+def test_a_label_meets_its_transaction_with_score_decision_and_features_as_they_were() -> None:
+    pending = Pending(2, 10)
+    add(pending, ["x", "yy"], score=0.25)
+    joined = pending.join([label("yy", True)])
+    assert ids(joined) == ["yy"]
+    assert joined.frauds.tolist() == [True]
+    assert (joined.scores[0], joined.alerts[0], joined.amounts[0]) == (0.25, False, 2.0)
+    assert joined.features.tolist() == [[2.0, 3.0]]
+    assert (joined.origins, joined.destinations) == (["ayy"], ["b"])
+    assert len(pending) == 1
+
+
+def test_a_second_label_is_counted_and_joins_nothing() -> None:
+    pending = Pending(2, 10)
+    add(pending, ["x"])
+    assert ids(pending.join([label("x"), label("x", True)])) == ["x"]
+    assert ids(pending.join([label("x")])) == []
+    assert pending.repeated == 2
+
+
+def test_a_label_that_came_before_its_transaction_waits_for_it() -> None:
+    pending = Pending(2, 10)
+    assert ids(pending.join([label("x")])) == []
+    assert pending.early == 1
+    add(pending, ["x"])
+    assert pending.has_met
+    assert ids(pending.join([])) == ["x"]
+    assert pending.early == 0
+    assert not pending.has_met
+
+
+def test_the_oldest_expire_when_it_is_full_and_the_unlabelled_among_them_are_counted() -> None:
+    pending = Pending(2, 3)
+    add(pending, ["a", "b", "c"])
+    pending.join([label("a")])
+    add(pending, ["d", "e"])
+    assert pending.expired == 1
+    assert [id_ in pending for id_ in "abcde"] == [False, False, True, True, True]
+    assert ids(pending.join([label("b"), label("e")])) == ["e"]
+    assert pending.early == 1  # nobody can tell a label of an expired one from an early one
+
+
+@given(
+    st.lists(st.sampled_from([f"t{i}" for i in range(8)]), unique=True),
+    st.lists(st.sampled_from([f"t{i}" for i in range(8)])),
+    st.integers(0, 20),
+    st.integers(4, 10),
+)
+def test_going_on_from_a_snapshot_equals_going_on(
+    transactions: list[str], labels: list[str], cut: int, capacity: int
+) -> None:
+    pending = Pending(2, capacity)
+    pending.join([label(id_) for id_ in labels[:cut]])
+    add(pending, transactions)
+    restored = Pending(2, capacity)
+    restored.restore(pending.snapshot())
+    for later in (labels[cut:], []):
+        mine, theirs = (p.join([label(id_) for id_ in later]) for p in (pending, restored))
+        assert ids(mine) == ids(theirs)
+        assert np.array_equal(mine.features, theirs.features)
+    assert len(pending) == len(restored)
+    assert pending.early == restored.early
+    add(pending, ["new1", "new2"])
+    add(restored, ["new1", "new2"])
+    assert pending.expired == restored.expired
+
+
+def test_it_grows_to_its_bound_and_no_further() -> None:
+    pending = Pending(2, 10_000)
+    for start in range(0, 30_000, 1_000):
+        add(pending, [f"{i}" for i in range(start, start + 1_000)])
+    assert len(pending) == 10_000
+    assert pending.expired == 20_000
+    assert ids(pending.join([label("20000"), label("29999")])) == ["20000", "29999"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,21 +12,40 @@ from stream.core.packing import pack, unpack
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 ORIGIN, DESTINATION = 0, 1
 """Roles of an account in a transaction: each has a history of its own."""
-COUNT, AMOUNT, LABELS, FRAUDS = 0, 1, 2, 3
-"""What is summed, with decay, per account, role and half-life."""
-_STATISTICS = 4
+COUNT, AMOUNT, LOG_AMOUNT, LOG_SQUARED = 0, 1, 2, 3
+"""What is summed of transactions, with decay, per account, role and half-life."""
+LABELS, FRAUDS = 0, 1
+"""What is summed of labels."""
+SEEN, LABELLED, FRAUD, RUN = 0, 1, 2, 3
+"""Moments: last transaction, newest labelled one, newest fraud, begin of the run of frauds."""
 _NEVER = -np.inf
+
+
+class History(NamedTuple):
+    """What was known of the accounts of n events just before each, for H half-lives."""
+
+    sums: Floats
+    """Shape (n, 2, 4, H): decayed sums by role and statistic."""
+    labels: Floats
+    """Shape (n, 2, 2, H): labels and frauds among them, decayed up to the newest labelled one."""
+    ages_seconds: Floats
+    """Shape (n, 2, 4): time since each moment; inf where it never was."""
 
 
 class Accounts:
     """Exponentially decayed sums per account and role, for several half-lives.
 
     A sum decays by half every half-life of event time since each thing summed, so it needs no
-    window of past transactions. Labels count from the time of their transaction, however late they
-    come: decay is linear, so a late term is added with the discount it would have by now.
+    window of past transactions. Labels count by the time of their transaction, and decay only up to
+    the newest labelled one: the share of frauds that is known of an account does not fade while
+    its labels are on their way, however long the label delay is.
+
+    A run of frauds begins with a fraud and lasts until a legitimate transaction is known after it:
+    an account that is being misused is so for a while, and then no longer.
 
     Parameters
     ----------
@@ -49,57 +69,63 @@ class Accounts:
 
     def observe(
         self, accounts: Sequence[str], roles: Ints, times_seconds: Floats, amounts: Floats
-    ) -> tuple[Floats, Floats]:
+    ) -> History:
         """Return each account's history just before each event, and count the event.
 
-        Events are taken in the order given, also where an account comes several times.
-
-        Returns
-        -------
-        history
-            Shape (n, 2, 4, H): decayed sums of the account by role, statistic and half-life.
-        since_seconds
-            Shape (n, 2): time since the account was last seen in each role; inf where never.
+        Events are taken in the order given, also where an account comes several times. The four
+        arguments are of one length, n.
         """
         slots = self._slots_of(accounts)
-        history = np.empty((len(slots), *self._sums.shape[1:]))
-        since = np.empty((len(slots), 2))
+        n = len(slots)
+        sums, labels = np.empty((n, *self._sums.shape[1:])), np.empty((n, *self._labels.shape[1:]))
+        ages = np.empty((n, *self._moments.shape[1:]))
+        log_amount = np.log1p(amounts)
+        added = np.stack([np.ones(n), amounts, log_amount, log_amount**2], axis=1)[:, :, None]
         for rows in _rounds(slots):  # within a round, every account comes once
             at, role, now = slots[rows], roles[rows], times_seconds[rows]
-            gap = np.maximum(now[:, None] - self._seen[at], 0.0)
-            decay = np.exp2(-gap[:, :, None] / self.half_lives_seconds)
-            decayed = self._sums[at] * decay[:, :, None, :]
-            history[rows] = decayed
-            since[rows] = gap
+            moments = self._moments[at]
+            age = np.maximum(now[:, None, None] - moments, 0.0)
+            decayed = self._sums[at] * self._decay(age[:, :, SEEN])[:, :, None, :]
+            sums[rows], labels[rows], ages[rows] = decayed, self._labels[at], age
             each = np.arange(len(rows))
-            mine = decayed[each, role]
-            mine[:, COUNT] += 1.0
-            mine[:, AMOUNT] += amounts[rows][:, None]
-            self._sums[at, role] = mine
-            self._seen[at, role] = np.maximum(self._seen[at, role], now)
-        return history, since
+            self._sums[at, role] = decayed[each, role] + added[rows]
+            self._moments[at, role, SEEN] = np.maximum(moments[each, role, SEEN], now)
+        return History(sums, labels, ages)
 
     def label(
-        self, accounts: Sequence[str], roles: Ints, times_seconds: Floats, frauds: Floats
+        self, accounts: Sequence[str], roles: Ints, times_seconds: Floats, frauds: Bools
     ) -> None:
-        """Count labels of events at `times_seconds`; accounts no longer held are passed over.
-
-        `frauds` holds what is added to the account's frauds per label, 1 or 0.
-        """
+        """Count labels of events at `times_seconds`; accounts no longer held are passed over."""
         known = [i for i, account in enumerate(accounts) if account in self._slots]
         if not known:
             return
-        rows = np.asarray(known)
-        at = np.array([self._slots[accounts[i]] for i in known], dtype=np.int64)
-        role = roles[rows]
-        seen = self._seen[at, role]
-        reference = np.where(np.isfinite(seen), seen, times_seconds[rows])
-        self._seen[at, role] = reference
-        age = np.maximum(reference - times_seconds[rows], 0.0)
-        discount = np.exp2(-age[:, None] / self.half_lives_seconds)
-        labels, of_fraud = self._sums[:, :, LABELS], self._sums[:, :, FRAUDS]
-        np.add.at(labels, (at, role), discount)
-        np.add.at(of_fraud, (at, role), discount * frauds[rows][:, None])
+        slots = np.array([self._slots[accounts[i]] for i in known], dtype=np.int64)
+        events = np.asarray(known)
+        for rows in _rounds(slots):
+            at, event = slots[rows], events[rows]
+            role, time, fraud = roles[event], times_seconds[event], frauds[event]
+            moments = self._moments[at, role]
+            newest = np.maximum(moments[:, LABELLED], time)
+            # The sums stand at the newest labelled event: one of the two lies before it.
+            sums = self._labels[at, role]
+            sums *= self._decay(newest - moments[:, LABELLED])[:, None, :]
+            share = self._decay(newest - time)
+            sums[:, LABELS] += share
+            sums[:, FRAUDS] += share * fraud[:, None]
+            self._labels[at, role] = sums
+            last, run = moments[:, FRAUD], moments[:, RUN]
+            moments[:, LABELLED] = newest
+            moments[:, FRAUD] = np.where(fraud, np.maximum(last, time), last)
+            begun = np.where(run == _NEVER, time, np.minimum(run, time))
+            # A legitimate event ends the run, or shows that it began later.
+            ended = np.where(time >= last, _NEVER, np.where(time > run, last, run))
+            moments[:, RUN] = np.where(fraud, begun, ended)
+            self._moments[at, role] = moments
+
+    def _decay(self, ages_seconds: Floats) -> Floats:
+        """Return what is left after so long, by half-life: one more axis at the end."""
+        left: Floats = np.exp2(-ages_seconds[..., None] / self.half_lives_seconds)
+        return left
 
     def snapshot(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as plain arrays."""
@@ -108,7 +134,8 @@ class Accounts:
         return {
             "names": pack(names),
             "sums": self._sums[at],
-            "seen": self._seen[at],
+            "labels": self._labels[at],
+            "moments": self._moments[at],
             "evicted": np.array(self.evicted),
         }
 
@@ -120,12 +147,15 @@ class Accounts:
         self._slots = {name: slot for slot, name in enumerate(names)}
         self._free = list(range(len(self._names) - 1, len(names) - 1, -1))
         self._sums[: len(names)] = state["sums"]
-        self._seen[: len(names)] = state["seen"]
+        self._labels[: len(names)] = state["labels"]
+        self._moments[: len(names)] = state["moments"]
         self.evicted = int(state["evicted"].item())
 
     def _allocate(self, capacity: int) -> None:
-        self._sums = np.zeros((capacity, 2, _STATISTICS, len(self.half_lives_seconds)))
-        self._seen = np.full((capacity, 2), _NEVER)
+        half_lives = len(self.half_lives_seconds)
+        self._sums = np.zeros((capacity, 2, 4, half_lives))
+        self._labels = np.zeros((capacity, 2, 2, half_lives))
+        self._moments = np.full((capacity, 2, 4), _NEVER)
         self._names = [""] * capacity
         self._slots = {}
         self._free = list(range(capacity - 1, -1, -1))
@@ -150,7 +180,8 @@ class Accounts:
     def _grow(self) -> None:
         capacity = len(self._names)
         self._sums = np.concatenate([self._sums, np.zeros_like(self._sums)])
-        self._seen = np.concatenate([self._seen, np.full_like(self._seen, _NEVER)])
+        self._labels = np.concatenate([self._labels, np.zeros_like(self._labels)])
+        self._moments = np.concatenate([self._moments, np.full_like(self._moments, _NEVER)])
         self._names.extend([""] * capacity)
         self._free.extend(range(2 * capacity - 1, capacity - 1, -1))
 
@@ -163,14 +194,15 @@ class Accounts:
         count = min(max(at_least, self.max_accounts // 16), len(held))
         if not count:
             return
-        last = self._seen[held].max(axis=1)
+        last = self._moments[held, :, SEEN].max(axis=1)
         oldest = held[np.argpartition(last, count - 1)[:count]]
         for slot in oldest.tolist():
             del self._slots[self._names[slot]]
             self._names[slot] = ""
             self._free.append(slot)
         self._sums[oldest] = 0.0
-        self._seen[oldest] = _NEVER
+        self._labels[oldest] = 0.0
+        self._moments[oldest] = _NEVER
         self.evicted += count
 
 

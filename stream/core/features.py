@@ -8,7 +8,25 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.accounts import AMOUNT, COUNT, DESTINATION, FRAUDS, LABELS, ORIGIN, Accounts
+from stream.core.accounts import (
+    AMOUNT,
+    COUNT,
+    DESTINATION,
+    FRAUD,
+    FRAUDS,
+    LABELLED,
+    LABELS,
+    LOG_AMOUNT,
+    LOG_SQUARED,
+    ORIGIN,
+    RUN,
+    SEEN,
+    Accounts,
+    Bools,
+    History,
+)
+from stream.core.novelty import Novelty
+from stream.core.own import OwnFeatures
 from stream.events import Transaction
 
 Floats = NDArray[np.float64]
@@ -16,6 +34,8 @@ Rows = NDArray[np.float32]
 
 _LONGEST_HOURS = 24.0 * 60
 """Not seen for longer than this is as good as never."""
+_LEAST_DEVIATION = 0.3
+"""Added to a deviation of log amounts: two equal payments do not make a third one unusual."""
 _SIDES = {"orig": ORIGIN, "dest": DESTINATION}
 
 
@@ -32,6 +52,8 @@ class Features:
         Accounts held at most.
     step_origin
         Event time of step 0.
+    own
+        ``package.module:TABLE`` of the user's own features (`core.own`), which come last.
     """
 
     def __init__(
@@ -40,9 +62,17 @@ class Features:
         half_lives_hours: Sequence[float],
         max_accounts: int,
         step_origin: datetime,
+        own: str | None = None,
     ) -> None:
         self.accounts = Accounts(half_lives_hours, max_accounts)
-        self.names = feature_names(types, half_lives_hours)
+        self.own = OwnFeatures(own)
+        self.names = feature_names(types, half_lives_hours) + self.own.names
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(
+                f"features {own!r} has a name that Weir's own features have, too: "
+                f"{', '.join(sorted(n for n in self.own.names if self.names.count(n) > 1))}"
+            )
+        self.novelty = Novelty(self.names.index("novelty"))
         self._types = {name: i for i, name in enumerate(types)}
         self._step_origin = step_origin
 
@@ -73,18 +103,23 @@ class Features:
             (dest_missing == 0) & (old_dest == 0),
             [tx.nameDest.startswith("M") for tx in batch],
         ]
+        columns.append(np.log1p(self.novelty.score(np.column_stack(columns).astype(np.float64))))
+        hour = 2.0 * np.pi * times_seconds / 86_400.0
+        columns += [np.sin(hour), np.cos(hour)]
         # Origin and destination of a transaction are two events, in this order.
         names = [name for tx in batch for name in (tx.nameOrig, tx.nameDest)]
         roles = np.tile(np.array([ORIGIN, DESTINATION]), n)
-        history, since = self.accounts.observe(
+        history = self.accounts.observe(
             names, roles, np.repeat(times_seconds, 2), np.repeat(amount, 2)
         )
         for role in _SIDES.values():
-            columns += _history(history[role::2], since[role::2], role, amount)
+            own = History(*(part[role::2] for part in history))
+            columns += _history(own, role, np.log1p(amount))
+        columns += self.own.columns(batch)
         return np.column_stack(columns).astype(np.float32)
 
     def label(
-        self, origins: Sequence[str], destinations: Sequence[str], times: Floats, frauds: Floats
+        self, origins: Sequence[str], destinations: Sequence[str], times: Floats, frauds: Bools
     ) -> None:
         """Count labels of transactions in the history of both accounts, shapes (n,)."""
         for names, role in ((origins, ORIGIN), (destinations, DESTINATION)):
@@ -92,11 +127,16 @@ class Features:
 
     def snapshot(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as plain arrays."""
-        return self.accounts.snapshot()
+        return {
+            **{f"accounts.{name}": array for name, array in self.accounts.snapshot().items()},
+            **{f"novelty.{name}": array for name, array in self.novelty.snapshot().items()},
+        }
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Take over a snapshot."""
-        self.accounts.restore(state)
+        for part in ("accounts", "novelty"):
+            mine = {k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(part)}
+            getattr(self, part).restore(mine)
 
 
 def feature_names(types: Sequence[str], half_lives_hours: Sequence[float]) -> tuple[str, ...]:
@@ -111,11 +151,20 @@ def feature_names(types: Sequence[str], half_lives_hours: Sequence[float]) -> tu
     drains                 1 where the amount is exactly the origin's balance
     dest_empty             1 where the destination's balance is 0
     dest_merchant          1 where the destination's name begins with M
+    novelty                log(1 + how far the fields above lie beyond the stream's usual; see
+                           `core.novelty`): what ranks before the first label
+    hour_sin, hour_cos     time of day (UTC) on a circle
     orig_*, dest_*         history of the account in this role, before this transaction:
     ..count_H              log(1 + decayed number of transactions), half-life H
-    ..amount_ratio_H       log of amount over the decayed mean amount; 0 without history
-    ..fraud_H              decayed frauds over (decayed labels + 1), as far as labels have come
+    ..amount_ratio_H       log(1 + amount) less the account's decayed mean of it; 0 without history
+    ..amount_unusual_H     the same in standard deviations of the account, at most 10
+    ..fraud_H              decayed frauds over (decayed labels + 1), up to the newest label
+    ..labels               log(1 + decayed number of labels), longest half-life
     ..since                log(1 + hours since last seen in this role)
+    ..label_age            log(1 + hours since the newest labelled transaction)
+    ..fraud_age            log(1 + hours since the newest known fraud)
+    ..fraud_run            log(1 + hours since the known frauds began that no legitimate
+                           transaction has followed yet); 0 where there is no such run
     ..turned               log of amount over what the account moved in the other role, shortest
                            half-life: 0 where money passes straight through, positive without
     ====================== =======================================================================
@@ -124,24 +173,36 @@ def feature_names(types: Sequence[str], half_lives_hours: Sequence[float]) -> tu
     names = ["amount", *(f"type_{t}" for t in types), "type_other"]
     names += ["orig_balance_missing", "orig_balance", "amount_to_balance", "drains"]
     names += ["dest_balance_missing", "dest_balance", "dest_empty", "dest_merchant"]
+    names += ["novelty", "hour_sin", "hour_cos"]
+    by_half_life = ("count", "amount_ratio", "amount_unusual", "fraud")
+    others = ("labels", "since", "label_age", "fraud_age", "fraud_run", "turned")
     for side in _SIDES:
-        names += [
-            f"{side}_{kind}_{h}" for kind in ("count", "amount_ratio", "fraud") for h in hours
-        ]
-        names += [f"{side}_since", f"{side}_turned"]
+        names += [f"{side}_{kind}_{h}" for kind in by_half_life for h in hours]
+        names += [f"{side}_{kind}" for kind in others]
     return tuple(names)
 
 
-def _history(history: Floats, since: Floats, role: int, amount: Floats) -> list[Floats]:
-    own, other = history[:, role], history[:, 1 - role]
-    count = own[:, COUNT]
-    mean = own[:, AMOUNT] / np.maximum(count, 1e-9)
+def _history(history: History, role: int, log_amount: Floats) -> list[Floats]:
+    sums, labels = history.sums[:, role], history.labels[:, role]
+    count = sums[:, COUNT]
     known = count > 1e-3
-    ratio = np.where(known, np.log1p(amount)[:, None] - np.log1p(mean), 0.0)
-    fraud = own[:, FRAUDS] / (own[:, LABELS] + 1.0)
-    hours = np.minimum(since[:, role] / 3600.0, _LONGEST_HOURS)
-    turned = np.log1p(amount) - np.log1p(other[:, AMOUNT, 0])
-    return [*np.log1p(count).T, *ratio.T, *fraud.T, np.log1p(hours), turned]
+    mean = sums[:, LOG_AMOUNT] / np.maximum(count, 1e-9)
+    variance = sums[:, LOG_SQUARED] / np.maximum(count, 1e-9) - mean**2
+    ratio = np.where(known, log_amount[:, None] - mean, 0.0)
+    unusual = ratio / (np.sqrt(np.maximum(variance, 0.0)) + _LEAST_DEVIATION)
+    fraud = labels[:, FRAUDS] / (labels[:, LABELS] + 1.0)
+    ages = np.minimum(history.ages_seconds[:, role] / 3600.0, _LONGEST_HOURS)
+    since, label_age, fraud_age = np.log1p(ages[:, (SEEN, LABELLED, FRAUD)]).T
+    run = np.where(ages[:, RUN] < _LONGEST_HOURS, np.log1p(ages[:, RUN]), 0.0)
+    turned = log_amount - np.log1p(history.sums[:, 1 - role, AMOUNT, 0])
+    return [
+        *np.log1p(count).T,
+        *ratio.T,
+        *np.clip(unusual, -10.0, 10.0).T,
+        *fraud.T,
+        np.log1p(labels[:, LABELS, -1]),
+        *(since, label_age, fraud_age, run, turned),
+    ]
 
 
 def _balance(values: Sequence[float | None]) -> tuple[Floats, Floats]:

@@ -131,6 +131,9 @@ def reason_in_words(reason: Reason) -> str:
         "drains": "drains the account" if more else "leaves money behind",
         "dest_empty": "destination was empty" if more else "destination was not empty",
         "dest_merchant": "to a merchant" if more else "not to a merchant",
+        "novelty": "unlike the stream so far" if more else "as usual in the stream",
+        "hour_sin": "time of day",
+        "hour_cos": "time of day",
     }.get(name, f"{name} {value:.3g}")
 
 
@@ -143,15 +146,26 @@ def _history(side: str, feature: str, value: float, more: bool) -> str | None:
     kind, _, half_life = feature.rpartition("_")
     times, hours = math.exp(min(max(value, -9.0), 9.0)), math.expm1(min(value, 20.0))
     # `core.features` counts no further than 60 days.
-    unseen = "not seen before" if hours > 24 * 59 else f"unseen for {duration(3600 * hours)}"
-    return {
+    ever, lasted = hours <= 24 * 59, duration(3600 * hours)
+    unseen = f"unseen for {lasted}" if ever else "not seen before"
+    words = {
         "count": f"{side} {'busy' if more else 'quiet'} over {half_life}",
         "amount_ratio": (
             f"{times:,.{0 if times >= 2 else 1}f}x {side}'s usual amount"
             if times >= 0.05
             else f"far below {side}'s usual amount"
         ),
+        "amount_unusual": f"{'large' if value > 0 else 'small'} amount for {side}",
         "fraud": f"earlier fraud at {side}" if more else f"no fraud at {side} before",
+        "fraud_age": f"fraud at {side} {lasted} ago" if ever else f"no known fraud at {side}",
+        "fraud_run": (
+            f"nothing but fraud at {side} for {lasted}"
+            if value > 0
+            else f"no run of frauds at {side}"
+        ),
+        "labels": f"{'many' if more else 'few'} labels at {side}",
+        "label_age": f"{side} labelled {lasted} ago" if ever else f"{side} never labelled",
         "since": f"{side} {unseen}" if more else f"{side} just active",
         "turned": f"{'new money' if more else 'money passes through'} at {side}",
-    }.get(kind or feature)
+    }
+    return words.get(feature) or words.get(kind)

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.accounts import AMOUNT, COUNT, FRAUDS, LABELS, Accounts
+from stream.core.accounts import (
+    AMOUNT,
+    COUNT,
+    FRAUD,
+    FRAUDS,
+    LABELLED,
+    LABELS,
+    RUN,
+    SEEN,
+    Accounts,
+    History,
+)
 
 HALF_LIVES_HOURS = (1.0, 24.0)
 
@@ -22,7 +33,7 @@ events = st.lists(
 ).map(lambda rows: sorted(rows, key=lambda row: row[2]))
 
 
-def observe(accounts: Accounts, rows: list) -> tuple[np.ndarray, np.ndarray]:
+def observe(accounts: Accounts, rows: list) -> History:
     names, roles, times, amounts = zip(*rows, strict=True) if rows else ((), (), (), ())
     return accounts.observe(
         list(names), np.array(roles, dtype=np.int64), np.array(times, float), np.array(amounts)
@@ -36,36 +47,89 @@ def expected(rows: list, row: int, role: int, hours: float) -> tuple[float, floa
     return sum(weights), sum(w * r[3] for w, r in zip(weights, past, strict=True))
 
 
+labels = st.lists(
+    st.tuples(st.sampled_from("ab"), st.integers(0, 1), st.integers(0, 72 * 3600), st.booleans()),
+    max_size=20,
+)
+
+
+def label(accounts: Accounts, rows: list) -> None:
+    names, roles, times, frauds = zip(*rows, strict=True) if rows else ((), (), (), ())
+    accounts.label(
+        list(names), np.array(roles, dtype=np.int64), np.array(times, float), np.array(frauds, bool)
+    )
+
+
 @given(events)
 def test_history_is_the_decayed_sum_of_what_came_before_and_of_nothing_else(rows: list) -> None:
-    history, since = observe(Accounts(HALF_LIVES_HOURS, 100), rows)
+    history = observe(Accounts(HALF_LIVES_HOURS, 100), rows)
     for row, (name, _, now, _) in enumerate(rows):
         for role in (0, 1):
             seen = [r[2] for r in rows[:row] if r[0] == name and r[1] == role]
-            assert since[row, role] == (now - max(seen) if seen else np.inf)
+            age = history.ages_seconds[row, role, SEEN]
+            assert age == (now - max(seen) if seen else np.inf)
             for h, hours in enumerate(HALF_LIVES_HOURS):
                 count, amount = expected(rows, row, role, hours)
-                assert history[row, role, COUNT, h] == pytest.approx(count)
-                assert history[row, role, AMOUNT, h] == pytest.approx(amount)
+                assert history.sums[row, role, COUNT, h] == pytest.approx(count)
+                assert history.sums[row, role, AMOUNT, h] == pytest.approx(amount)
 
 
 @given(events, st.integers(0, 40))
 def test_splitting_a_batch_changes_nothing(rows: list, cut: int) -> None:
-    whole, _ = observe(Accounts(HALF_LIVES_HOURS, 100), rows)
+    whole = observe(Accounts(HALF_LIVES_HOURS, 100), rows).sums
     split = Accounts(HALF_LIVES_HOURS, 100)
-    parts = [observe(split, part)[0] for part in (rows[:cut], rows[cut:]) if part]
+    parts = [observe(split, part).sums for part in (rows[:cut], rows[cut:]) if part]
     assert np.array_equal(whole, np.concatenate(parts) if parts else whole)
 
 
-def test_a_late_label_counts_with_the_discount_it_would_have_had_by_now() -> None:
-    accounts = Accounts([1.0], 10)
-    role = np.array([1])
-    accounts.observe(["t"], role, np.array([0.0]), np.array([5.0]))
-    accounts.observe(["t"], role, np.array([7200.0]), np.array([5.0]))
-    accounts.label(["t"], role, np.array([0.0]), np.array([1.0]))  # two half-lives late
-    history, _ = accounts.observe(["t"], role, np.array([7200.0]), np.array([5.0]))
-    assert history[0, 1, LABELS, 0] == pytest.approx(0.25)
-    assert history[0, 1, FRAUDS, 0] == pytest.approx(0.25)
+@given(labels, labels)
+def test_label_sums_are_decayed_up_to_the_newest_label_however_late_they_come(
+    rows: list, later: list
+) -> None:
+    accounts = Accounts(HALF_LIVES_HOURS, 100)
+    observe(accounts, [("a", 0, 0, 1.0), ("b", 0, 0, 1.0)])
+    for batch in (rows, later):
+        label(accounts, batch)
+    now = 10_000 * 3600
+    history = observe(accounts, [("a", 0, now, 1.0), ("b", 0, now, 1.0)])
+    for row, name in enumerate("ab"):
+        for role in (0, 1):
+            mine = [(t, fraud) for n, r, t, fraud in rows + later if (n, r) == (name, role)]
+            newest = max((t for t, _ in mine), default=-np.inf)
+            assert history.ages_seconds[row, role, LABELLED] == now - newest
+            known = max((t for t, fraud in mine if fraud), default=-np.inf)
+            assert history.ages_seconds[row, role, FRAUD] == now - known
+            for h, hours in enumerate(HALF_LIVES_HOURS):
+                weights = [0.5 ** ((newest - t) / 3600.0 / hours) for t, _ in mine]
+                assert history.labels[row, role, LABELS, h] == pytest.approx(sum(weights))
+                assert history.labels[row, role, FRAUDS, h] == pytest.approx(
+                    sum(w for w, (_, fraud) in zip(weights, mine, strict=True) if fraud)
+                )
+
+
+def run_hours(*told: tuple[int, bool]) -> float:
+    """Age at hour 100 of the run of frauds after labels of (hour of the transaction, fraud)."""
+    accounts = Accounts(HALF_LIVES_HOURS, 100)
+    observe(accounts, [("a", 1, 0, 1.0)])
+    for hour, fraud in told:
+        label(accounts, [("a", 1, hour * 3600, fraud)])
+    history = observe(accounts, [("a", 1, 100 * 3600, 1.0)])
+    return float(history.ages_seconds[0, 1, RUN]) / 3600.0
+
+
+def test_a_run_of_frauds_lasts_from_the_first_until_a_legitimate_transaction_follows() -> None:
+    assert run_hours() == np.inf
+    assert run_hours((10, False)) == np.inf
+    assert run_hours((10, True)) == 90
+    assert run_hours((10, True), (20, True)) == 90
+    assert run_hours((10, True), (20, True), (30, False)) == np.inf
+    assert run_hours((10, True), (30, False), (40, True)) == 60
+
+
+def test_a_late_label_corrects_the_run_of_frauds() -> None:
+    assert run_hours((20, True), (10, True)) == 90
+    assert run_hours((20, True), (10, False)) == 80
+    assert run_hours((10, True), (30, True), (20, False)) == 70
 
 
 def test_accounts_stay_within_their_bound_and_the_longest_unseen_go_first() -> None:
@@ -74,15 +138,16 @@ def test_accounts_stay_within_their_bound_and_the_longest_unseen_go_first() -> N
         observe(accounts, [("regular", 0, 10 * i, 1.0), (f"once-{i}", 1, 10 * i, 1.0)])
         assert len(accounts) <= 64
     assert accounts.evicted == 1_001 - len(accounts)
-    history, _ = observe(accounts, [("regular", 0, 10_000, 1.0), ("once-3", 1, 10_000, 1.0)])
-    assert history[0, 0, COUNT, 0] > 100
-    assert history[1].sum() == 0
+    history = observe(accounts, [("regular", 0, 10_000, 1.0), ("once-3", 1, 10_000, 1.0)])
+    assert history.sums[0, 0, COUNT, 0] > 100
+    assert history.sums[1].sum() == 0
 
 
-@given(events, events)
-def test_going_on_from_a_snapshot_equals_going_on(before: list, after: list) -> None:
+@given(events, labels, events)
+def test_going_on_from_a_snapshot_equals_going_on(before: list, told: list, after: list) -> None:
     kept = Accounts(HALF_LIVES_HOURS, 100)
     observe(kept, before)
+    label(kept, told)
     restored = Accounts(HALF_LIVES_HOURS, 100)
     restored.restore(kept.snapshot())
     for mine, theirs in zip(observe(kept, after), observe(restored, after), strict=True):

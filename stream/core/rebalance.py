@@ -1,17 +1,19 @@
-"""The class prior and the samplers that learn from a milder ratio and give back probabilities."""
+"""The class prior, what all samplers share, and undersampling."""
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import random
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from river import base
 
+from stream.core.rates import F, Rates
+
 Label = bool | str | int
 FeatureDict = dict[Hashable, Any]
-
 
 _LEAST = 1e-9
 """A prior is never surer than this, however long one of the classes has not been seen."""
@@ -85,17 +87,128 @@ def kept(transaction_id: str, rate: float, seed: int) -> bool:
     return int.from_bytes(digest.digest(), "big") < rate * 2.0**64
 
 
-class Rebalanced(base.Wrapper[base.Classifier], base.Classifier):
-    """Undersamples the majority for a binary classifier, and corrects its probabilities.
+class Sampler(base.Wrapper[base.Classifier], base.Classifier):
+    """Decides how much of each example a binary classifier learns, and corrects its probabilities.
 
-    Every fraud is learned; a legitimate example with probability min(1, r w), where w is its
-    weight (the inverse of the probability with which it came here) and r follows the decayed class
-    prior (`sampling_rate`). What the classifier says about the thinned stream is given back as
-    odds of the whole one, after Elkan (2001) and Dal Pozzolo et al. (2015):
-    ``odds = odds_classifier * r / lambda``, with r and lambda the decayed shares of legitimate
-    examples and frauds that were learned indeed.
+    A sampler says how many copies of an example are learned (`_amount`); this class learns them,
+    counts them (`Rates`) and gives the classifier's odds back as those of the original stream. An
+    example of weight w stands for w transactions. An example that is not learned costs about a
+    microsecond, a score one more than the classifier's own.
 
-    Wrap the classifier, not the pipeline: ``StandardScaler() | Rebalanced(LogisticRegression())``.
+    Wrap the classifier, not the pipeline (``StandardScaler() | Rebalanced(LogisticRegression())``),
+    or the scaler learns the distribution that was sampled.
+
+    Parameters
+    ----------
+    classifier
+        A binary classifier; labels are False and True, or 0 and 1.
+    target_share
+        Share of frauds aimed at in what is learned, in (0, 1).
+    half_life
+        Of the class prior and the rates, in labels.
+    seed
+        Of the sampling.
+    """
+
+    def __init__(
+        self,
+        classifier: base.Classifier,
+        target_share: float = 0.03,
+        half_life: float = 50_000,
+        seed: int | None = None,
+    ) -> None:
+        check_share(target_share)
+        self.classifier = classifier
+        self.target_share = target_share
+        self.half_life = half_life
+        self.seed = seed
+        self._rng = random.Random(seed)
+        self._rates = Rates(half_life)
+
+    @property
+    def _wrapped_model(self) -> base.Classifier:
+        return self.classifier
+
+    @property
+    def _multiclass(self) -> bool:
+        return False
+
+    @classmethod
+    def _unit_test_params(cls) -> Any:
+        from river import linear_model  # noqa: PLC0415 - for River's own checks only
+
+        yield {"classifier": linear_model.LogisticRegression(), "seed": 1}
+
+    @property
+    def prior(self) -> float:
+        """Decayed share of frauds in the stream that came here."""
+        return self._rates.prior
+
+    @property
+    def learned_share(self) -> float:
+        """Decayed share of frauds in what was learned."""
+        return self._rates.learned_share
+
+    def corrected(self, fraud: F) -> F:
+        """Return the classifier's own probability, or an array of them, as of the whole stream."""
+        return self._rates.corrected(fraud)
+
+    @abc.abstractmethod
+    def _amount(self, x: FeatureDict, is_fraud: bool, w: float) -> float:
+        """Return how many copies of the example to learn now; it is counted already."""
+
+    def _learn(self, x: FeatureDict, y: Label, amount: float, kwargs: Mapping[str, Any]) -> float:
+        """Learn so many copies, a fraction by chance, and return how many they were."""
+        copies = int(amount)
+        if amount > copies and self._rng.random() < amount - copies:
+            copies += 1
+        for _ in range(copies):
+            self.classifier.learn_one(x, y, **kwargs)
+        return copies
+
+    def learn_one(self, x: FeatureDict, y: Label, w: float = 1.0, **kwargs: Any) -> None:
+        is_fraud = bool(y)
+        self._rates.observe(is_fraud=is_fraud, weight=w)
+        amount = self._amount(x, is_fraud, w)
+        if amount > 0.0:
+            learned = self._learn(x, y, amount, kwargs)
+            self._rates.learn(is_fraud=is_fraud, amount=learned)
+
+    def predict_proba_one(self, x: FeatureDict, **kwargs: Any) -> dict[Label, float]:
+        proba = self.classifier.predict_proba_one(x, **kwargs)
+        # A River forest that has learned nothing yet says nothing.
+        fraud = min(self.corrected(share_of_fraud(proba)), 1.0) if proba else self.prior
+        return {False: 1.0 - fraud, True: fraud}
+
+
+def share_of_fraud(proba: Mapping[Any, float]) -> float:
+    """Return the probability of fraud where labels are False and True, or 0 and 1, in [0, 1].
+
+    >>> share_of_fraud({0: 0.75, 1: 0.25})
+    0.25
+    """
+    return min(sum(p for y, p in proba.items() if y), 1.0)
+
+
+def check_share(target_share: float) -> None:
+    """Raise ValueError unless the share is one."""
+    if not 0.0 < target_share < 1.0:
+        raise ValueError(
+            f"target_share is {target_share!r}: give the share of frauds to learn from, "
+            "above 0 and below 1"
+        )
+
+
+class Rebalanced(Sampler):
+    """Undersamples the majority.
+
+    Every fraud is learned once; a legitimate example with probability ``min(1, r w)``, where r
+    follows the decayed class prior (`sampling_rate`): a log that was thinned on its way here is
+    thinned further, and never twice. The classifier's odds are corrected by the shares of both
+    classes that were learned indeed (`Rates.corrected`).
+
+    Cheapest, and what a slow learner gains most from. After Dal Pozzolo et al., "Calibrating
+    probability with undersampling for unbalanced classification" (SSCI 2015).
 
     Parameters
     ----------
@@ -120,66 +233,10 @@ class Rebalanced(base.Wrapper[base.Classifier], base.Classifier):
     0.02
     """
 
-    def __init__(
-        self,
-        classifier: base.Classifier,
-        target_share: float = 0.03,
-        half_life: float = 50_000,
-        seed: int | None = None,
-    ) -> None:
-        self.classifier = classifier
-        self.target_share = target_share
-        self.half_life = half_life
-        self.seed = seed
-        self._rng = random.Random(seed)
-        self._seen = ClassPrior(half_life)
-        self._learned = ClassPrior(half_life)
-
-    @property
-    def _wrapped_model(self) -> base.Classifier:
-        return self.classifier
-
-    @property
-    def _multiclass(self) -> bool:
-        return False
-
-    @classmethod
-    def _unit_test_params(cls) -> Any:
-        from river import linear_model  # noqa: PLC0415 - for River's own checks only
-
-        yield {"classifier": linear_model.LogisticRegression(), "seed": 1}
-
-    @property
-    def prior(self) -> float:
-        """Decayed share of frauds in the stream that came here."""
-        return self._seen.value
-
-    @property
-    def learned_share(self) -> float:
-        """Decayed share of frauds in what was learned."""
-        return self._learned.value
-
     @property
     def sampling_rate(self) -> float:
-        """Rate at which legitimate examples are kept now."""
-        return sampling_rate(self._seen.value, self.target_share)
+        """Rate at which legitimate transactions are kept now."""
+        return sampling_rate(self._rates.prior, self.target_share)
 
-    def learn_one(self, x: FeatureDict, y: Label, w: float = 1.0, **kwargs: Any) -> None:
-        is_fraud = bool(y)
-        self._seen.observe(is_fraud=is_fraud, weight=w)
-        learned = is_fraud or self._rng.random() < self.sampling_rate * w
-        if learned:
-            self.classifier.learn_one(x, y, **kwargs)
-        # Decayed as the stream is, so that the rates in force are ratios of counts.
-        self._learned.count(learned and not is_fraud, is_fraud, labels=w)
-
-    def predict_proba_one(self, x: FeatureDict, **kwargs: Any) -> dict[Label, float]:
-        proba = self.classifier.predict_proba_one(x, **kwargs)
-        if not proba:  # a River forest that has learned nothing yet
-            return {False: 1.0 - self.prior, True: self.prior}
-        fraud = sum(p for y, p in proba.items() if y)
-        rate = max(self._learned.legitimate / max(self._seen.legitimate, _LEAST), _LEAST)
-        replicas = max(self._learned.frauds / max(self._seen.frauds, _LEAST), _LEAST)
-        odds_fraud, odds_legitimate = fraud * rate, (1.0 - fraud) * replicas
-        fraud = odds_fraud / (odds_fraud + odds_legitimate)
-        return {False: 1.0 - fraud, True: fraud}
+    def _amount(self, x: FeatureDict, is_fraud: bool, w: float) -> float:  # noqa: ARG002
+        return float(is_fraud or self._rng.random() < self.sampling_rate * w)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -13,11 +15,14 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from producers.columns import COLUMNS, TableError
 from stream import __doc__ as journey
+from stream.core.own import OwnError
+from stream.evaluation import OF_THE_BUS, GradingError, RequestError
 from stream.events import Alert, Example, Label, Transaction
 from stream.io.bus import (
     BusAddressError,
@@ -53,6 +58,10 @@ class UsageError(Exception):
 
 _ENDINGS: dict[type[Exception], int] = {  # the first that fits
     UsageError: EXIT_USAGE,
+    OwnError: EXIT_USAGE,
+    RequestError: EXIT_USAGE,
+    TableError: EXIT_FAILURE,
+    GradingError: EXIT_FAILURE,
     BusAddressError: EXIT_USAGE,
     BusUnavailable: EXIT_UNAVAILABLE,
     TooManyRejects: EXIT_REJECTS,
@@ -65,7 +74,9 @@ _ENDINGS: dict[type[Exception], int] = {  # the first that fits
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    sys.path.append(str(Path.cwd()))  # for learners and features of the user's own
     args = _parser().parse_args(argv)
+    args.command = shlex.join(["weir", *(sys.argv[1:] if argv is None else argv)])
     try:
         settings = load_settings(args)
         configure(settings.log_format, settings.log_level)
@@ -212,6 +223,13 @@ def demo(settings: Settings, args: argparse.Namespace) -> int:
     return run_demo(settings, args, topic_specs, stop_on_signals())
 
 
+def evaluate(settings: Settings, args: argparse.Namespace) -> int:
+    """Run the detector over a table and grade it."""
+    from stream.evaluation.command import run_evaluation
+
+    return run_evaluation(settings, args)
+
+
 def stop_on_signals() -> Event:
     """Return an event that SIGTERM or SIGINT sets; a second one ends the process at once."""
     stop = Event()
@@ -243,6 +261,45 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
     return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not within 0 and 1")
+    return share
+
+
+def _amount(text: str) -> float:
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = math.nan
+    if not 0 <= amount < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of 0 or more")
+    return amount
+
+
+def _ratio(text: str) -> float:
+    """Legitimate transactions to one fraud: 200 or 1:200."""
+    ratio = _amount(text.removeprefix("1:"))
+    if ratio == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: give how many legitimate ones to a fraud")
+    return ratio
+
+
+def _strategies(text: str) -> tuple[str, ...]:
+    known = get_args(Settings.model_fields["rebalance"].annotation)
+    names = tuple(text.split(","))
+    for name in names:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+        if names.count(name) > 1:
+            raise argparse.ArgumentTypeError(f"{name!r} is there twice")
+    return names
 
 
 def _there(text: str) -> Path:
@@ -329,6 +386,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _settings_flags(sub)
 
+    _evaluate_flags(command("evaluate", evaluate, "the detector over a table, graded; no broker"))
+
     sub = command("watch", watch, "the rolling metrics, live")
     sub.add_argument("--plain", action="store_true", help="plain lines even on a terminal")
     sub.add_argument("--once", action="store_true", help="show how it stands, and end")
@@ -357,6 +416,120 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("check", check, "are broker, topics and Redis there, and what to do if not")
     _settings_flags(sub, only=(*_COMMON, *topic_names, "partitions"))
     return parser
+
+
+_EVALUATE = """\
+Runs the detector of production over a CSV file in event-time order, without broker or Redis: each
+transaction is scored by what was known before it, its label comes --label-delay later, and the
+scores and decisions given are graded. See docs/evaluate.md.
+
+  weir evaluate card.csv.gz --columns card --label-delay 7d --score-from 60d
+  weir evaluate paysim.csv --columns paysim --label-delay 1d --compare none,under,auto --report out
+  weir evaluate own.csv --map timestamp=WHEN,nameOrig=PAYER,nameDest=SHOP,amount=SUM,type==CARD,\
+is_fraud=VERDICT
+"""
+_EVALUATE_VALUES = """\
+values:
+  DURATION       90s, 30m, 1h, 7d or 1d12h
+  --learner      auto, linear, forest, boosted, or package.module:function, a function of your own
+                 that returns a River classifier or pipeline
+  --rebalance    auto, none, under, over, hybrid, weights, smote, borderline or hard
+  --threshold    f_beta:1, precision_at_least:0.8, recall_at_least:0.6, cost:25, alert_budget:20 (in
+                 a window) or alert_budget:100/1d
+
+"""
+
+
+def _evaluate_flags(sub: argparse.ArgumentParser) -> None:
+    sub.usage = (
+        "weir evaluate FILE (--columns paysim|card | --map FIELD=COLUMN,...) [flags]\n"
+        "       weir evaluate --help"
+    )
+    sub.description, sub.epilog = _EVALUATE, _EVALUATE_VALUES + EXITS
+    sub.add_argument(
+        "file", nargs="?", type=_there, metavar="FILE", help="a CSV file, plain or compressed"
+    )
+    sub.add_argument(
+        "--columns", choices=sorted(COLUMNS), help="what they are, for a table that is known"
+    )
+    sub.add_argument(
+        "--map",
+        metavar="FIELD=COLUMN,...",
+        help="which column is which field, over --columns or without it; FIELD==TEXT is a text "
+        "that every row gets",
+    )
+    sub.add_argument(
+        "--label-delay",
+        type=duration,
+        default="7d",
+        metavar="DURATION",
+        help="event time from a transaction to its label (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--score-from",
+        type=duration,
+        default="0s",
+        metavar="DURATION",
+        help="graded from this event time after the first transaction (default: %(default)s)",
+    )
+    sub.add_argument("--transactions", type=_count, metavar="N", help="end after so many rows")
+    sub.add_argument(
+        "--false-alarm-cost",
+        type=_amount,
+        metavar="AMOUNT",
+        help="of an alert that was no fraud, for the figure `cost` (default: that of a threshold "
+        "cost:AMOUNT, else 10)",
+    )
+    sub.add_argument(
+        "--compare",
+        type=_strategies,
+        metavar="A,B,...",
+        help="run these values of --rebalance one after the other, and show them side by side",
+    )
+    sub.add_argument(
+        "--share",
+        dest="target_share",
+        metavar="SHARE",
+        help="of frauds, aimed at in what is learned; short for --target-share. auto finds its own",
+    )
+    group = sub.add_argument_group("a harder table; graded by the truth all the same")
+    thin = group.add_mutually_exclusive_group()
+    thin.add_argument(
+        "--thin-frauds",
+        type=_ratio,
+        metavar="RATIO",
+        help="leave out frauds until there is one to RATIO legitimate transactions",
+    )
+    thin.add_argument(
+        "--thin-legitimate",
+        type=_ratio,
+        metavar="RATIO",
+        help="leave out legitimate transactions until there are RATIO to a fraud",
+    )
+    group.add_argument(
+        "--label-fraction",
+        type=_share,
+        default=1.0,
+        metavar="SHARE",
+        help="share of transactions that ever get a label (default: 1)",
+    )
+    group.add_argument(
+        "--wrong-labels",
+        type=_share,
+        default=0.0,
+        metavar="SHARE",
+        help="share of labels, of either class, that say the opposite of the truth (default: 0)",
+    )
+    group = sub.add_argument_group("what comes out")
+    group.add_argument("--json", action="store_true", help="the figures as one JSON object")
+    group.add_argument("--summary", type=_to_write, metavar="FILE", help="the same into a file")
+    group.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="write DIR/index.html: figures and pictures on one page (needs weir[report])",
+    )
+    _settings_flags(sub, exclude=OF_THE_BUS)
 
 
 def _settings_flags(

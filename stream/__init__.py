@@ -11,10 +11,10 @@ The journey of one transaction, and where to read about each step:
    `core.model` scores it, `core.threshold` decides, `core.pending` holds score and features until
    the label comes, `core.windows` counts.
 4. *On labels*, days later: a label meets its pending transaction, the window it was in matures,
-   and the pair becomes an example. All frauds do, and a few of the legitimate (`core.rebalance`).
+   and the pair becomes an example. All frauds do, and a few of the legitimate (`core.learners`).
 5. Alerts, examples, dead letters and the positions reached are committed as one.
 6. *On examples*: every worker reads the whole training log, learns it in its order, and moves the
-   threshold (`core.learners`, `core.rebalance`, `core.threshold`). Equal logs make equal models.
+   threshold (`core.committee` and its members, `core.threshold`). Equal logs make equal models.
 7. `io.store` puts window reports and live values into Redis, where `watch` shows them to people.
 
 What is in `core` is pure: time, seed and settings come in as arguments. What is in `io` touches

@@ -61,6 +61,11 @@ class Settings(BaseSettings):
         (1.0, 24.0, 168.0, 720.0),
         description="half-lives of account history, in hours of event time",
     )
+    features: str | None = Field(
+        None,
+        description="features of your own: package.module:TABLE, a mapping of names to functions "
+        "of a transaction",
+    )
     max_accounts: Positive = Field(
         1_000_000,
         description="accounts with history per partition; the longest unseen fall out",
@@ -73,13 +78,27 @@ class Settings(BaseSettings):
     seed: Annotated[int, Field(ge=0)] = Field(
         7, description="seed of everything random in the learners"
     )
-    learner: str = Field("default", description="name of the learner")
-    target_share: Share = Field(0.03, description="fraud share aimed at in what is learned")
+    learner: str = Field(
+        "auto", description="auto, the name of a learner, or package.module:function of your own"
+    )
+    rebalance: Literal[
+        "auto", "none", "under", "over", "hybrid", "weights", "smote", "borderline", "hard"
+    ] = Field("auto", description="how the classes are balanced in what is learned")
+    target_share: Share = Field(
+        0.1, description="fraud share aimed at in what is learned; rebalance auto finds its own"
+    )
     prior_half_life: PositiveFloat = Field(
         50_000, description="half-life of the class prior, in labels"
     )
     threshold: str = Field(
-        "f_beta:1", description="threshold policy: f_beta:BETA or alert_budget:COUNT"
+        "f_beta:1",
+        description="threshold policy: f_beta:BETA, precision_at_least:P, recall_at_least:R, "
+        "cost:FALSE_ALARM or alert_budget:COUNT[/PERIOD]",
+    )
+    review_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="share of the unflagged transactions that are ever labelled, where only alerts "
+        "and a random sample (source `sample`) are",
     )
     alert_budget: PositiveFloat = Field(
         20, description="alerts per window that the budget allows until labels can decide"

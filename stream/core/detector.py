@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from stream.core.features import Features, Floats
 from stream.core.model import Model
 from stream.core.pending import Bools, Joined, Pending
 from stream.core.rebalance import kept
-from stream.core.threshold import AlertBudget, BudgetThreshold
+from stream.core.threshold import AlertBudget, BudgetThreshold, Policy
 from stream.core.windows import Windows
 from stream.events import Example, Label, Reason, Transaction, utc
 from stream.settings import Settings
@@ -74,26 +75,25 @@ class Detector:
             np.array([tx.amount for tx in batch]),
             {"threshold": float(thresholds[-1]) if len(batch) else 1.0, **self.model.state()},
         )
-        named = (
-            dict(zip(shard.features.names, row.tolist(), strict=True)) for row in features[alerts]
-        )
-        why = [reasons(row, self.model.habit.means, self.model.score) for row in named]
+        names, habit = shard.features.names, self.model.habit.means
+        why = reasons(names, features[alerts], habit, partial(self.model.log_odds, names))
         return Decisions(batch, times, scores, thresholds, alerts, why)
 
     def on_labels(self, partition: int, batch: Sequence[Label]) -> tuple[Joined, list[Example]]:
         """Join labels with their transactions: windows mature, a few examples go to the log.
 
-        All frauds become examples, and legitimate ones at the model's sampling rate.
+        All frauds become examples, and legitimate ones at the rate that the model asks for.
         """
         shard = self.shards[partition]
         joined = shard.pending.join(batch)
         times, frauds = joined.times_seconds, joined.frauds
         shard.windows.labelled(times, joined.scores, joined.alerts, joined.amounts, frauds)
-        shard.features.label(joined.origins, joined.destinations, times, frauds.astype(np.float64))
-        rate = self.model.sampling_rate
+        shard.features.label(joined.origins, joined.destinations, times, frauds)
+        rates = self.model.sampling_rates(joined.scores).tolist()
+        names = shard.features.names
         examples = [
-            _example(joined, row, shard.features.names, 1.0 if label.is_fraud else 1.0 / rate)
-            for row, label in enumerate(joined.labels)
+            _example(joined, row, names, 1.0 if label.is_fraud else 1.0 / rate)
+            for row, (label, rate) in enumerate(zip(joined.labels, rates, strict=True))
             if label.is_fraud or kept(label.transaction_id, rate, self.settings.seed)
         ]
         return joined, examples
@@ -107,8 +107,10 @@ class Detector:
     @classmethod
     def create(cls, settings: Settings, model: Model) -> Detector:
         """Return a detector that works on no partition yet."""
-        policy, seconds = model.threshold.policy, settings.window_seconds
+        policy: Policy = model.threshold.policy
+        seconds: float = settings.window_seconds
         if isinstance(policy, AlertBudget):
+            seconds = policy.period_seconds or seconds
             return cls(settings, model, BudgetThreshold(policy.count, seconds))
         budget = BudgetThreshold(settings.alert_budget, seconds, max_share=_UNLABELLED_SHARE)
         return cls(settings, model, budget)
@@ -122,7 +124,9 @@ class Detector:
     def open(self, partition: int) -> Shard:
         """Begin an empty account state for a partition and return it."""
         s = self.settings
-        features = Features(s.transaction_types, s.half_lives_hours, s.max_accounts, s.step_origin)
+        features = Features(
+            s.transaction_types, s.half_lives_hours, s.max_accounts, s.step_origin, s.features
+        )
         self.shards[partition] = Shard(
             features,
             Pending(len(features.names), s.max_pending),
@@ -144,7 +148,8 @@ def _first_seen(shard: Shard, batch: Sequence[Transaction]) -> list[Transaction]
 
 def _example(joined: Joined, row: int, names: Sequence[str], weight: float) -> Example:
     label = joined.labels[row]
-    return Example(
+    # Every value is one that was checked when it came, or computed here.
+    return Example.model_construct(
         transaction_id=label.transaction_id,
         timestamp=utc(float(joined.times_seconds[row])),
         labelled_at=label.labelled_at,

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from stream.events import Reason, logit
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.events import Reason
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.float32]
 
 
 class Habit:
@@ -31,41 +37,57 @@ class Habit:
 
 
 def reasons(
-    features: Mapping[str, float],
+    names: Sequence[str],
+    rows: Rows,
     habit: Mapping[str, float],
-    score: Callable[[dict[str, float]], float],
+    log_odds: Callable[[Rows], Floats],
     top: int = 3,
-) -> tuple[Reason, ...]:
-    """Return the features without which the score falls most, the first being the strongest.
+) -> list[tuple[Reason, ...]]:
+    """Return, for each alert, the features without which its score falls most, strongest first.
 
     Each feature in turn is set to its habit, the others staying, and the log-odds that the score
     loses are its effect: occlusion, after Zeiler and Fergus (2014). It asks nothing of the model
-    but scores, one for each feature. Features that do not lower the score are left out.
+    but scores, one for each feature, those of all alerts at once. Features that do not lower the
+    score are left out.
 
     Parameters
     ----------
-    features
-        Of the alert, by name.
+    names, rows
+        Features of the alerts, shape (n, d).
     habit
         The usual value of each; features without one are passed over.
-    score
-        Features to a score in [0, 1].
+    log_odds
+        Rows, shape (m, d), to log-odds of fraud, shape (m,).
     top
         How many reasons at most.
 
     Examples
     --------
-    >>> found = reasons({"a": 1.0, "b": 1.0}, {"a": 0.0, "b": 1.0}, lambda x: 0.1 + 0.8 * x["a"])
-    >>> [reason.feature for reason in found]
-    ['a']
+    >>> alerts, habit = np.array([[1.0, 1.0]], dtype=np.float32), {"a": 0.0, "b": 1.0}
+    >>> (found,) = reasons(("a", "b"), alerts, habit, lambda rows: 2.0 * rows[:, 0])
+    >>> [(reason.feature, reason.effect) for reason in found]
+    [('a', 2.0)]
     """
-    full = logit(score(dict(features)))
-    found = []
-    for name, value in features.items():
-        usual = habit.get(name, value)
-        if usual == value:
-            continue
-        effect = full - logit(score({**features, name: usual}))
-        if effect > 0:
-            found.append(Reason(feature=name, value=value, habit=usual, effect=effect))
-    return tuple(sorted(found, key=lambda reason: -reason.effect)[:top])
+    n, d = rows.shape
+    if not n:
+        return []
+    usual = np.array([habit.get(name, np.nan) for name in names], dtype=np.float32)
+    features = np.arange(d)
+    changed = np.repeat(rows[:, None], 1 + d, axis=1)
+    changed[:, 1 + features, features] = np.where(np.isnan(usual), rows, usual)
+    found = log_odds(changed.reshape(-1, d)).reshape(n, 1 + d)
+    effects = found[:, :1] - found[:, 1:]
+    strongest = np.argsort(-effects, axis=1, kind="stable")[:, :top]
+    return [
+        tuple(
+            Reason(
+                feature=names[at],
+                value=float(row[at]),
+                habit=float(usual[at]),
+                effect=float(effect[at]),
+            )
+            for at in order.tolist()
+            if effect[at] > 0
+        )
+        for row, effect, order in zip(rows, effects, strongest, strict=True)
+    ]

@@ -1,109 +1,252 @@
-"""Named River models, and the committee that averages their log-odds."""
+"""Named learners: which River models sit in the committee, and at which target share."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from functools import partial
+from typing import Any
 
+import numpy as np
 from river import base, compose, forest, linear_model, optim, preprocessing
 
-from stream.core.rebalance import FeatureDict, Label, Rebalanced
+from stream.core.boosted import BoostedTrees
+from stream.core.committee import Committee, Floats, Learner, Member, Rows
+from stream.core.own import OwnError, named, said
+from stream.core.rebalance import FeatureDict, Label, Sampler, sampling_rate
+from stream.core.samplers import SAMPLERS
 from stream.events import logit
+from stream.settings import Settings
 
-_LOGIT_BOUND = 9.0
-"""A member's vote: no surer than about 1 in 10,000, so that one empty tree cannot veto."""
+LEAST_RATE, MOST_RATE = 0.05, 0.2
+"""Of the legitimate examples, `auto` sends at least and at most so many to the training log."""
+_FURTHEST = 5.0
+"""Standard deviations from the mean that a value counts for at most in a linear model."""
+MILD, HARSH = 0.03, 0.1
+"""Target shares among which `auto` chooses."""
+LOG_SHARE = 0.1
+"""Share of frauds that `auto` aims at in the training log."""
 
 
-class Learner(Protocol):
-    """What Weir asks of a River model or pipeline: a binary classifier that takes weights."""
+class Linear(compose.Pipeline):
+    """Standardised logistic regression behind a sampler, which scores many rows at once.
 
-    def learn_one(self, x: FeatureDict, y: Label, *, w: float) -> None: ...
+    A standardised value counts as at most 5: a feature that has been constant so far, as the
+    history of labels is until the first comes, is beyond measure with its first other value.
 
-    def predict_proba_one(self, x: FeatureDict) -> dict[Label, float]: ...
-
-
-class Committee(base.Ensemble[base.Estimator], base.Classifier):
-    """Averages the log-odds of its members, each bounded.
-
-    Members give calibrated probabilities (`Rebalanced`), so their log-odds are of one kind.
-
-    Examples
-    --------
-    >>> from river import dummy
-    >>> model = Committee([dummy.PriorClassifier(), dummy.PriorClassifier()])
-    >>> for i in range(100):
-    ...     model.learn_one({}, i % 10 == 0)
-    >>> round(model.predict_proba_one({})[True], 3)
-    0.1
+    >>> model = Linear("under", target_share=0.1, half_life=1000, seed=1)
+    >>> for i in range(2_000):
+    ...     model.learn_one({"a": float(i % 10)}, i % 10 == 9)
+    >>> row = model.predict_proba_one({"a": 9.0})[True]
+    >>> abs(model.probabilities(("a",), np.array([[9.0]], np.float32))[0] - row) < 1e-6
+    np.True_
     """
 
-    def __init__(self, models: Sequence[Learner]) -> None:
-        super().__init__(models)  # type: ignore[arg-type] # River annotates an iterator
+    def __init__(self, strategy: str, target_share: float, half_life: float, seed: int) -> None:
+        self.scaler = preprocessing.StandardScaler()
+        self.regression = linear_model.LogisticRegression(optimizer=optim.SGD(0.01), l2=1e-5)
+        self.sampler = SAMPLERS[strategy](self.regression, target_share, half_life, seed)
+        super().__init__(self.scaler, compose.FuncTransformer(_clipped), self.sampler)
 
-    @property
-    def members(self) -> list[Learner]:
-        return cast("list[Learner]", self.data)
+    def probabilities(self, names: tuple[str, ...], rows: Rows) -> Floats:
+        """Return the probability of fraud of rows with these columns, shape (n,)."""
+        if not isinstance(self.sampler, Sampler):  # an ensemble of its own
+            by_row = (dict(zip(names, row, strict=True)) for row in rows.tolist())
+            return np.array([self.predict_proba_one(x).get(True, 0.5) for x in by_row])
+        mean = np.array([self.scaler.means[n] for n in names])
+        deviation = np.sqrt([self.scaler.vars[n] for n in names])
+        scale = np.where(deviation > 0.0, 1.0 / np.where(deviation > 0.0, deviation, 1.0), 0.0)
+        weights = np.array([self.regression.weights.get(n, 0.0) for n in names])
+        standardised = np.clip((rows - mean) * scale, -_FURTHEST, _FURTHEST)
+        log_odds = standardised @ weights + self.regression.intercept
+        return self.sampler.corrected(1.0 / (1.0 + np.exp(-np.clip(log_odds, -30.0, 30.0))))
+
+
+def _clipped(x: FeatureDict) -> FeatureDict:
+    return {name: min(max(value, -_FURTHEST), _FURTHEST) for name, value in x.items()}
+
+
+class Novel(base.Classifier):
+    """The one-class member: odds of the class prior times the novelty of the transaction.
+
+    Ranks before the first label, and what no label has shown yet: `novelty` among the features is
+    learned from transactions alone (`core.novelty`).
+
+    >>> model = Novel()
+    >>> usual, strange = ({"novelty": v} for v in (0.1, 4.0))
+    >>> model.predict_proba_one(usual)[True] < model.predict_proba_one(strange)[True]
+    True
+    """
+
+    def __init__(self, half_life: float = 50_000) -> None:
+        self.half_life = half_life
+        self._frauds, self._legitimate = 0.5, 500.0
 
     @property
     def _multiclass(self) -> bool:
         return False
 
-    @property
-    def _supervised(self) -> bool:
-        return True
+    def learn_one(self, x: FeatureDict, y: Label, w: float = 1.0) -> None:  # noqa: ARG002
+        decay = 0.5 ** (w / self.half_life)
+        self._frauds = self._frauds * decay + (w if y else 0.0)
+        self._legitimate = self._legitimate * decay + (0.0 if y else w)
 
-    @classmethod
-    def _unit_test_params(cls) -> Any:
-        yield {"models": [linear_model.LogisticRegression(), linear_model.LogisticRegression()]}
-
-    def learn_one(self, x: FeatureDict, y: Label, **kwargs: Any) -> None:
-        for model in self.members:
-            model.learn_one(x, y, **kwargs)
-
-    def predict_proba_one(self, x: FeatureDict, **kwargs: Any) -> dict[Label, float]:
-        votes = 0.0
-        for model in self.members:
-            fraud = model.predict_proba_one(x, **kwargs).get(True, 0.5)
-            votes += min(max(logit(fraud), -_LOGIT_BOUND), _LOGIT_BOUND)
-        fraud = 1.0 / (1.0 + math.exp(-votes / len(self)))
+    def predict_proba_one(self, x: FeatureDict, **kwargs: Any) -> dict[Label, float]:  # noqa: ARG002
+        novelty = float(x.get("novelty", 0.0))
+        fraud = 1.0 / (1.0 + math.exp(-self._prior_log_odds() - novelty))
         return {False: 1.0 - fraud, True: fraud}
 
+    def probabilities(self, names: tuple[str, ...], rows: Rows) -> Floats:
+        """Return the probability of fraud of rows with these columns, shape (n,)."""
+        novelty = rows[:, names.index("novelty")] if "novelty" in names else np.zeros(len(rows))
+        found: Floats = 1.0 / (1.0 + np.exp(-self._prior_log_odds() - novelty.astype(np.float64)))
+        return found
 
-def _linear(target_share: float, half_life: float, seed: int) -> Learner:
-    return compose.Pipeline(
-        preprocessing.StandardScaler(),
-        Rebalanced(
-            linear_model.LogisticRegression(optimizer=optim.SGD(0.01), l2=1e-5),
-            target_share=target_share,
-            half_life=half_life,
-            seed=seed,
-        ),
-    )
+    def _prior_log_odds(self) -> float:
+        return logit(self._frauds / (self._frauds + self._legitimate))
 
 
-def _forest(target_share: float, half_life: float, seed: int) -> Learner:
-    return Rebalanced(
-        forest.ARFClassifier(
-            n_models=10,
-            max_features=0.6,  # type: ignore[arg-type] # River takes a share, and says it does not
-            seed=seed,
-        ),
-        target_share=target_share,
-        half_life=half_life,
+def _forest(strategy: str, target_share: float, half_life: float, seed: int) -> Learner:
+    trees = forest.ARFClassifier(
+        n_models=5,
+        max_features=0.6,  # type: ignore[arg-type] # River takes a share, and says it does not
+        leaf_prediction="mc",  # naive Bayes in the leaves costs ten times as much
         seed=seed,
     )
+    sampled: Learner = SAMPLERS[strategy](trees, target_share, half_life, seed)  # type: ignore[assignment] # its `w` has a default
+    return sampled
 
 
-def _default(target_share: float, half_life: float, seed: int) -> Learner:
-    return Committee(
-        [_linear(target_share, half_life, seed), _forest(target_share, half_life, seed + 1)]
-    )
+def _boosted(strategy: str, target_share: float, _: float, seed: int) -> Learner:
+    return BoostedTrees(target_share, strategy, seed=seed)
 
 
-LEARNERS: dict[str, Callable[[float, float, int], Learner]] = {
-    "default": _default,
-    "linear": _linear,
-    "forest": _forest,
-}
-"""By name: functions of target share, half-life of the class prior (labels) and seed."""
+KINDS: dict[str, Any] = {"linear": Linear, "forest": _forest, "boosted": _boosted}
+"""By name: functions of strategy, target share, half-life of the class prior (labels) and seed."""
+LEARNERS = ("auto", *KINDS)
+"""Names of the setting `learner`; any other is `package.module:function`."""
+
+
+def committee(settings: Settings) -> Committee:
+    """Return the committee that the settings `learner` and `rebalance` ask for.
+
+    Raises ValueError for a name that is not known.
+    """
+    strategy, share = settings.rebalance, settings.target_share
+    auto = strategy == "auto"
+    chosen = "weights" if auto else strategy
+
+    def member(kind: str, share: float, by: str = chosen, *, retires: bool = True) -> Member:
+        build = partial(KINDS[kind], by, share, settings.prior_half_life, settings.seed)
+        return Member(
+            build, 1.0 if retires else 2.0, retires=retires, costly=kind == "forest" and retires
+        )
+
+    members = {"one-class": Member(partial(Novel, settings.prior_half_life), 0.1, min_frauds=0)}
+    kind = settings.learner
+    if ":" in kind:
+        members[kind] = Member(own(kind))
+    elif kind not in LEARNERS:
+        raise ValueError(
+            f"learner {kind!r} is not known: give one of {', '.join(LEARNERS)}, or "
+            "package.module:function that returns a River classifier"
+        )
+    elif kind == "forest":
+        by = "under" if auto else strategy
+        if by in {"weights", "hard"}:
+            raise ValueError(
+                f"learner forest cannot learn with rebalance {by}: River's forest takes no "
+                "weights. Give rebalance none, under, over, hybrid, smote or borderline"
+            )
+        members[f"forest {share:g}"] = member("forest", share, by, retires=False)
+    elif kind != "auto":
+        members[f"{kind} {share:g}"] = member(kind, share, retires=False)
+    elif auto:
+        members[f"linear {HARSH:g}"] = member("linear", HARSH)
+        members[f"forest {HARSH:g}"] = member("forest", HARSH, "under")
+        members[f"boosted {HARSH:g}"] = member("boosted", HARSH)
+        members[f"boosted {MILD:g}"] = member("boosted", MILD, retires=False)
+    else:
+        members[f"linear {share:g}"] = member("linear", share)
+        members[f"boosted {share:g}"] = member("boosted", share, retires=False)
+    return Committee(members)
+
+
+def log_rate(settings: Settings, prior: float) -> float:
+    """Return the mean rate at which legitimate examples go to the training log, in (0, 1].
+
+    What the mildest of the members can use. `auto` bounds what learning costs, and what a log
+    nearly without legitimate examples would not teach.
+    """
+    strategy = settings.rebalance
+    if strategy == "auto":
+        if ":" in settings.learner:
+            return 1.0
+        return min(max(sampling_rate(prior, LOG_SHARE), LEAST_RATE), MOST_RATE)
+    rate = sampling_rate(prior, settings.target_share)
+    return {
+        "under": rate,
+        "hard": min(8.0 * rate, 1.0),
+        "hybrid": math.sqrt(rate),
+        "smote": math.sqrt(rate),
+        "borderline": math.sqrt(rate),
+    }.get(strategy, 1.0)
+
+
+def log_rates(settings: Settings, prior: float, scores: Floats) -> Floats:
+    """Return the rate at which a legitimate example of each score goes to the log, shape (n,).
+
+    With `auto`, half of them by chance and half in proportion to the score they were given,
+    ``min(1, r / 2 * (1 + score / prior))``: few easy examples teach what is easy, and what is taken
+    for fraud is where there is something to learn. Each carries one over its rate as its weight, so
+    that nothing is biased. Local case-control sampling (Fithian and Hastie, Annals of Statistics
+    42, 2014) with a floor. Elsewhere all alike.
+    """
+    rate = log_rate(settings, prior)
+    if settings.rebalance != "auto" or rate == 1.0:
+        return np.full(len(scores), rate)
+    return np.minimum(rate / 2.0 * (1.0 + scores / prior), 1.0)
+
+
+class Own:
+    """A learner of the user's own, found by name: `package.module:function`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self) -> Learner:
+        build = named(self.name, "learner")
+        try:
+            learner = build()
+        except Exception as error:
+            raise OwnError(
+                f"learner {self.name!r} cannot be built: {said(error)}. Give a "
+                "function without arguments that returns a River classifier"
+            ) from error
+        for method in ("learn_one", "predict_proba_one"):
+            if not callable(getattr(learner, method, None)):
+                raise OwnError(
+                    f"learner {self.name!r} returned {type(learner).__name__}, which has no "
+                    f"{method}: return a River classifier or a pipeline that ends in one"
+                )
+        return Unweighted(learner)
+
+
+def own(name: str) -> Own:
+    """Return what builds a user's learner, having tried it once."""
+    build = Own(name)
+    build()
+    return build
+
+
+class Unweighted:
+    """A learner that is given every example as it is, whatever it stands for."""
+
+    def __init__(self, learner: Any) -> None:
+        self.learner = learner
+
+    def learn_one(self, x: FeatureDict, y: Label, *, w: float) -> None:  # noqa: ARG002
+        self.learner.learn_one(x, y)
+
+    def predict_proba_one(self, x: FeatureDict) -> dict[Label, float]:
+        found: dict[Label, float] = self.learner.predict_proba_one(x)
+        return found

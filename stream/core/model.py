@@ -2,61 +2,96 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
+
 import numpy as np
 
 from stream.core.explain import Habit
 from stream.core.features import Floats, Rows
-from stream.core.learners import LEARNERS
-from stream.core.rebalance import ClassPrior, sampling_rate
+from stream.core.learners import committee, log_rate, log_rates
+from stream.core.rebalance import ClassPrior
 from stream.core.threshold import MAX_SCORE, Threshold, parse_policy
 from stream.events import Example
 from stream.settings import Settings
 
 
 class Model:
-    """Learner, class prior, threshold and habit, as the examples up to `position` made them."""
+    """Committee, class prior, threshold and habit, as the examples up to `position` made them.
+
+    Raises ValueError for a learner or a threshold policy that is not known.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        if settings.learner not in LEARNERS:
-            raise ValueError(
-                f"learner {settings.learner!r} is not known: give one of {', '.join(LEARNERS)}"
-            )
-        build = LEARNERS[settings.learner]
-        self.learner = build(settings.target_share, settings.prior_half_life, settings.seed)
+        self.committee = committee(settings)
         self.prior = ClassPrior(settings.prior_half_life)
         self.learned_prior = ClassPrior(settings.prior_half_life)
-        self.threshold = Threshold(parse_policy(settings.threshold))
+        self.threshold = Threshold(
+            parse_policy(settings.threshold), review_rate=settings.review_rate
+        )
         self.habit = Habit(settings.prior_half_life)
-        self.target_share = settings.target_share
+        self.settings = settings
         self.position = 0
         """Position in the training log: the next example to learn."""
         self.learned = 0
+        self._block: list[Example] = []
 
     @property
     def sampling_rate(self) -> float:
-        """Rate at which legitimate examples go to the log: the mildest that a member asks for."""
-        return sampling_rate(self.prior.value, self.target_share)
+        """Mean rate at which legitimate examples go to the log."""
+        return log_rate(self.settings, self.prior.value)
+
+    def sampling_rates(self, scores: Floats) -> Floats:
+        """Return the rate at which a legitimate example of each score goes to the log."""
+        return log_rates(self.settings, self.prior.value, scores)
 
     def learn(self, example: Example) -> None:
         """Learn one example of the log."""
-        self.learner.learn_one(dict(example.features.items()), example.is_fraud, w=example.weight)
+        self.committee.learn_one(dict(example.features.items()), example.is_fraud, example.weight)
         self.prior.observe(is_fraud=example.is_fraud, weight=example.weight)
         self.learned_prior.observe(is_fraud=example.is_fraud)
-        self.threshold.learn(example.score, example.is_fraud, example.weight)
+        self._block.append(example)
+        if not self.committee.waiting:
+            for each, score in zip(self._block, self.committee.scores, strict=True):
+                self.judge(each, score)
+            self._block.clear()
         if not example.is_fraud:
             self.habit.learn(example.features, example.weight)
         self.learned += 1
 
-    def score(self, features: dict[str, float]) -> float:
-        """Return the probability of fraud, below 1."""
-        return min(float(self.learner.predict_proba_one(dict(features.items()))[True]), MAX_SCORE)
+    def judge(self, example: Example, score: float) -> None:
+        """Put an example on the threshold's curve with the score that it would be given by now.
+
+        Not the score that it was given: the threshold is for the scores to come, and those of a
+        label delay ago may come from a model that saw the world in another way.
+        """
+        self.threshold.learn(
+            score,
+            example.is_fraud,
+            example.weight,
+            amount=example.amount,
+            time_seconds=example.timestamp.timestamp(),
+            labelled_seconds=example.labelled_at.timestamp(),
+            source=example.source,
+            alerted=example.alerted,
+        )
 
     def scores(self, names: tuple[str, ...], rows: Rows) -> Floats:
-        """Return the probability of fraud of each row, shape (n,)."""
-        return np.array(
-            [self.score(dict(zip(names, row, strict=True))) for row in rows.tolist()],
-            dtype=np.float64,
-        )
+        """Return the probability of fraud of each row, shape (n,), below 1."""
+        votes = self.committee.votes(names, rows)
+        return np.minimum(self.committee.probabilities(votes), MAX_SCORE)
+
+    def log_odds(self, names: tuple[str, ...], rows: Rows) -> Floats:
+        """Return the log-odds of fraud of each row without the costly members, shape (n,)."""
+        p = self.committee.probabilities(self.committee.cheap_votes(names, rows))
+        return np.log(p / (1.0 - p))
+
+    def weights(self) -> dict[str, float]:
+        """Return each member's share of the vote."""
+        return self.committee.weights()
+
+    def fit_in(self, executor: Executor) -> None:
+        """Have what is refitted fitted there, in the background; what is learned stays the same."""
+        self.committee.executor = executor
 
     def state(self) -> dict[str, float]:
         """Return the figures of the model that a window report shows."""

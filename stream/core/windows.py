@@ -58,6 +58,19 @@ def average_precision(legitimate: Sequence[float], frauds: Sequence[float]) -> f
     return float(np.sum(fraud_counts[hit] / found[-1] * found[hit] / flagged[hit]))
 
 
+def ranked_precision(scores: Floats, frauds: Bools, weights: Floats) -> float:
+    """Return average precision of scored examples that stand for `weights` each; 0 without fraud.
+
+    >>> scores = np.array([0.9, 0.5, 0.1])
+    >>> ranked_precision(scores, np.array([True, False, True]), np.array([1.0, 2.0, 1.0]))
+    0.75
+    """
+    values, tie = np.unique(-scores, return_inverse=True)
+    found = np.bincount(tie[frauds], weights[frauds], minlength=len(values))
+    false = np.bincount(tie[~frauds], weights[~frauds], minlength=len(values))
+    return average_precision(false.tolist(), found.tolist()) or 0.0
+
+
 @dataclass(slots=True)
 class _Window:
     """The accumulating half of a `WindowReport`."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xgboost
 from numpy.typing import NDArray
 
 from stream.core.detector import Detector, Shard
@@ -27,11 +28,14 @@ _SHAPING_SETTINGS = (
     "step_origin",
     "transaction_types",
     "half_lives_hours",
+    "features",
     "seed",
     "learner",
+    "rebalance",
     "target_share",
     "prior_half_life",
     "threshold",
+    "review_rate",
     "window_seconds",
     "transactions_topic",
     "labels_topic",
@@ -155,4 +159,5 @@ def identity(settings: Settings) -> dict[str, str]:
     """Return what a snapshot must have been made with to be used again."""
     shaping = settings.model_dump_json(include=set(_SHAPING_SETTINGS))
     versions = {name: version(name) for name in ("weir", "river", "numpy")}
+    versions["xgboost"] = xgboost.__version__  # whichever of its two packages it is
     return versions | {"settings": hashlib.sha256(shaping.encode()).hexdigest()[:16]}

@@ -8,6 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from threading import Event
 from typing import Protocol
@@ -106,6 +107,8 @@ class Worker:
         self._checkpoint = Checkpoint(settings.state_dir, settings) if settings.state_dir else None
         saved = self._checkpoint.load_model() if self._checkpoint else None
         self.detector = saved or Detector.create(settings, Model(settings))
+        self._fitting = ThreadPoolExecutor(1, thread_name_prefix="weir-fit")
+        self.detector.model.fit_in(self._fitting)
         self._intake = Intake(settings)
         self._positions: dict[TopicPartition, int] = {}
         self._rejects: deque[int] = deque([0] * settings.reject_window, settings.reject_window)
@@ -172,6 +175,7 @@ class Worker:
         try:
             self._report_and_save(now=True)
         finally:
+            self._fitting.shutdown(wait=False, cancel_futures=True)
             self._training.close()
             self._consumer.close()
 

@@ -72,7 +72,8 @@ def test_splitting_a_batch_changes_no_score() -> None:
 
 
 def test_an_example_carries_the_features_and_the_score_of_the_moment_of_scoring() -> None:
-    made = detector(target_share=0.9)  # thins hard: only frauds and very few others
+    # Thins hard: only frauds and very few others.
+    made = detector(rebalance="under", target_share=0.9)
     journey(made, slice(0, 1_000))
     before = made.on_transactions(0, [row.transaction for row in ROWS[1_000:1_200]])
     journey(made, slice(1_200, 2_000))
@@ -90,7 +91,7 @@ def test_an_example_carries_the_features_and_the_score_of_the_moment_of_scoring(
 
 
 def test_weights_of_the_log_stand_for_all_that_was_labelled() -> None:
-    made, weight, count = detector(target_share=0.2), 0.0, 0
+    made, weight, count = detector(rebalance="under", target_share=0.2), 0.0, 0
     for i in range(0, 3_000, 100):
         made.on_transactions(0, [row.transaction for row in ROWS[i : i + 100]])
         _, examples = made.on_labels(0, labels(ROWS[i : i + 100]))
@@ -102,23 +103,24 @@ def test_weights_of_the_log_stand_for_all_that_was_labelled() -> None:
 
 
 def test_equal_logs_make_equal_models_however_they_are_cut() -> None:
-    made, log = detector(learner="default"), []
+    made, log = detector(learner="auto"), []
     for i in range(0, 1_000, 100):
         made.on_transactions(0, [row.transaction for row in ROWS[i : i + 100]])
         _, examples = made.on_labels(0, labels(ROWS[i : i + 100]))
         log += examples
         made.on_examples(examples, len(log))
-    replica = detector(learner="default")
+    replica = detector(learner="auto")
     for i in range(0, len(log), 37):
         replica.on_examples(log[i : i + 37], i + 37)
-    for example in log[:50]:
-        assert replica.model.score(example.features) == made.model.score(example.features)
+    names = made.shards[0].features.names
+    probe = np.array([[e.features[n] for n in names] for e in log[:50]], dtype=np.float32)
+    assert np.array_equal(replica.model.scores(names, probe), made.model.scores(names, probe))
     assert replica.model.threshold.value == made.model.threshold.value
     assert replica.model.prior.value == made.model.prior.value
 
 
 def test_going_on_from_a_snapshot_on_disk_equals_going_on(tmp_path: Path) -> None:
-    made = detector(learner="default")
+    made = detector(learner="auto")
     journey(made, slice(0, 1_000))
     checkpoint = Checkpoint(tmp_path, made.settings)
     positions = {TopicPartition("transactions", 0): 1_000, TopicPartition("labels", 0): 990}
@@ -181,5 +183,5 @@ def test_until_labels_decide_no_more_than_a_hundredth_is_flagged() -> None:
 
 
 def test_an_unknown_learner_is_named_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="learner 'magic' is not known: give one of default"):
+    with pytest.raises(ValueError, match="learner 'magic' is not known: give one of auto"):
         Model(settings(learner="magic"))

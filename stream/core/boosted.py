@@ -1,0 +1,288 @@
+"""Boosted trees behind River's interface: refitted on the latest examples as the log grows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xgboost
+from numpy.typing import NDArray
+from river import base
+
+from stream.core.rebalance import FeatureDict, Label
+from stream.core.resample import resample
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.float32]
+
+_TREES = 60
+_PARAMETERS = {
+    "objective": "binary:logistic",
+    "tree_method": "hist",
+    "max_depth": 5,
+    "eta": 0.12,
+    "lambda": 2.0,
+    "subsample": 0.8,
+    "colsample_bytree": 0.5,
+    # The same trees in every worker, whatever its number of cores.
+    "nthread": 1,
+}
+
+
+class BoostedTrees(base.Classifier):
+    """Gradient-boosted trees (XGBoost), fitted anew when enough has been learned since.
+
+    Examples are kept, the last `max_examples` of them. At fixed counts of examples, and so at fixed
+    positions of the training log, the trees are fitted to what is kept, rebalanced to the target
+    share; a little later in the log they take over from those before. Both moments follow from
+    the number of examples alone: every worker comes to the same trees, whether it fits
+    them at once or in the background (`executor`). Between two fits nothing changes.
+
+    The next fit comes when what was learned has grown by the share `growth` since the last: often
+    in the beginning, seldom later, at a bounded cost per example. `refresh` makes them up to three
+    times as frequent again.
+    Chen and Guestrin, "XGBoost: a scalable tree boosting system" (KDD 2016).
+
+    Parameters
+    ----------
+    target_share
+        Share of frauds aimed at in what the trees are fitted to.
+    strategy
+        How they come to it: a name that `resample` knows.
+    growth
+        Share of growth between two fits.
+    min_frauds
+        Frauds, and legitimate examples, before the first fit.
+    min_examples
+        Examples between two fits at least.
+    max_examples
+        Examples kept.
+    seed
+        Of the sampling and the trees.
+
+    Examples
+    --------
+    >>> model = BoostedTrees(target_share=0.3, seed=1)
+    >>> for i in range(2_000):
+    ...     model.learn_one({"a": i % 10, "b": i % 7}, i % 10 == 3)
+    >>> model.predict_proba_one({"a": 3, "b": 0})[True] > 0.8
+    True
+    >>> model.predict_proba_one({"a": 4, "b": 0})[True] < 0.1
+    True
+    """
+
+    executor: Executor | None = None
+    """Where to fit; none: at once. Makes no difference to what is learned, and is not kept."""
+
+    def __init__(
+        self,
+        target_share: float = 0.1,
+        strategy: str = "weights",
+        *,
+        growth: float = 0.1,
+        min_frauds: int = 20,
+        min_examples: int = 200,
+        max_examples: int = 100_000,
+        seed: int = 1,
+    ) -> None:
+        self.target_share = target_share
+        self.strategy = strategy
+        self.growth = growth
+        self.min_frauds = min_frauds
+        self.min_examples = min_examples
+        self.max_examples = max_examples
+        self.seed = seed
+        self.learned = 0
+        self.fits = 0
+        self._columns: dict[Any, int] = {}
+        self._held = 0
+        self._features: Rows = np.empty((256, 0), dtype=np.float32)
+        self._frauds = np.empty(256, dtype=np.bool_)
+        self._weights = np.empty(256)
+        self._trees: Trees | None = None
+        self._coming: tuple[int, Future[Trees] | Trees] | None = None
+        self._next_fit = min_examples
+        self._since = self._begun = 0
+
+    @property
+    def _multiclass(self) -> bool:
+        return False
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there are trees in force."""
+        return self._trees is not None
+
+    def learn_one(self, x: FeatureDict, y: Label, w: float = 1.0) -> None:
+        self._keep(x, bool(y), w)
+        self.learned += 1
+        if self._coming is not None and self.learned >= self._coming[0]:
+            self._trees, self._coming = _result(self._coming[1]), None
+        if self.learned >= self._next_fit and self._coming is None and self._enough():
+            self._begin()
+
+    def predict_proba_one(self, x: FeatureDict, **kwargs: Any) -> dict[Label, float]:  # noqa: ARG002
+        row = np.array([self._row(x)], dtype=np.float32)
+        fraud = float(self.probabilities(tuple(self._columns), row)[0])
+        return {False: 1.0 - fraud, True: fraud}
+
+    def probabilities(self, names: Sequence[Any], rows: Rows) -> Floats:
+        """Return the probability of fraud of rows with these columns, shape (n,)."""
+        if self._trees is None:
+            return np.full(len(rows), self._prior())
+        return self._trees.probabilities(tuple(names), rows)
+
+    def refresh(self) -> None:
+        """Fit again soon, and often, as in the beginning: the stream has changed."""
+        self._since = self.learned
+        soonest = max(self.learned + self.min_examples, self._begun + self._least())
+        self._next_fit = min(self._next_fit, soonest)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state.pop("executor", None)
+        if self._coming is not None:
+            state["_coming"] = (self._coming[0], _result(self._coming[1]))
+        return state
+
+    def _begin(self) -> None:
+        grown = int(self.growth * (self.learned - self._since))
+        interval = max(self.min_examples, grown, self._least())
+        self._begun = self.learned
+        self._next_fit = self.learned + interval
+        self.fits += 1
+        n = self._held
+        names, scores = tuple(self._columns), None
+        # Copies: what is kept goes on changing while the trees are fitted elsewhere.
+        features, frauds = self._features[:n].copy(), self._frauds[:n].copy()
+        if self.strategy == "hard":  # by the trees in force, or all alike
+            scores = self.probabilities(names, features)
+        fit = partial(
+            Trees.fit,
+            names,
+            features,
+            frauds,
+            self._weights[:n].copy(),
+            self.strategy,
+            self.target_share,
+            self.seed + self.fits,
+            scores,
+        )
+        fitted = fit() if self.executor is None else self.executor.submit(fit)
+        self._coming = (self.learned + interval // 10, fitted)
+
+    def _least(self) -> int:
+        """Examples between two fits at least: after `refresh` fits are dear, not boundless."""
+        return int(self._held * self.growth / 3)
+
+    def _enough(self) -> bool:
+        frauds = int(self._frauds[: self._held].sum())
+        return min(frauds, self._held - frauds) >= self.min_frauds
+
+    def _prior(self) -> float:
+        """Share of frauds in what is kept, by what it stands for."""
+        weights = self._weights[: self._held]
+        frauds = float(weights[self._frauds[: self._held]].sum())
+        return (frauds + 0.5) / (float(weights.sum()) + 1.0)
+
+    def _keep(self, x: FeatureDict, is_fraud: bool, weight: float) -> None:
+        row = self._row(x, learn=True)
+        if self._held == self.max_examples:  # the oldest eighth goes at once
+            left = self.max_examples - max(self.max_examples // 8, 1)
+            for array in (self._features, self._frauds, self._weights):
+                array[:left] = array[self._held - left : self._held]
+            self._held = left
+        if self._held == len(self._frauds):
+            size = (min(2 * self._held, self.max_examples),)
+            self._features = np.resize(self._features, size + self._features.shape[1:])
+            self._frauds = np.resize(self._frauds, size)
+            self._weights = np.resize(self._weights, size)
+        self._features[self._held] = row
+        self._frauds[self._held] = is_fraud
+        self._weights[self._held] = weight
+        self._held += 1
+
+    def _row(self, x: FeatureDict, *, learn: bool = False) -> list[float]:
+        if learn and (len(x) != len(self._columns) or x.keys() != self._columns.keys()):
+            self._add_columns(name for name in x if name not in self._columns)
+        return [number(x.get(name, math.nan)) for name in self._columns]
+
+    def _add_columns(self, names: Iterable[Any]) -> None:
+        for name in names:
+            self._columns[name] = len(self._columns)
+        shape = (len(self._features), len(self._columns) - self._features.shape[1])
+        missing = np.full(shape, np.nan, dtype=np.float32)
+        self._features = np.column_stack([self._features, missing])
+
+
+class Trees:
+    """Fitted trees, and what the rebalancing has done to their odds."""
+
+    def __init__(
+        self, booster: xgboost.Booster, names: tuple[Any, ...], odds_factor: float
+    ) -> None:
+        self.booster = booster
+        self.names = names
+        self.odds_factor = odds_factor
+        self._asked = names
+        self._at = np.arange(len(names))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # without what was asked last
+        return Trees, (self.booster, self.names, self.odds_factor)
+
+    @classmethod
+    def fit(  # noqa: PLR0917 - what `resample` takes
+        cls,
+        names: tuple[Any, ...],
+        features: Rows,
+        frauds: NDArray[np.bool_],
+        weights: Floats,
+        strategy: str,
+        target_share: float,
+        seed: int,
+        scores: Floats | None = None,
+    ) -> Trees:
+        """Fit trees to examples that stand for `weights` transactions each, shapes (n, d), (n,)."""
+        # Chance picks columns by their place: in the order of names, it picks the same ones always.
+        order = sorted(range(len(names)), key=lambda i: str(names[i]))
+        rng = np.random.default_rng(seed)
+        x, y, w, factor = resample(
+            strategy, features[:, order], frauds, weights, target_share, rng, scores=scores
+        )
+        data = xgboost.QuantileDMatrix(x, y, weight=w, nthread=1)
+        booster = xgboost.train(_PARAMETERS | {"seed": seed}, data, _TREES)
+        return cls(booster, tuple(names[i] for i in order), factor)
+
+    def probabilities(self, names: tuple[Any, ...], rows: Rows) -> Floats:
+        """Return the probability of fraud of rows with these columns, shape (n,)."""
+        if not len(rows):
+            return np.empty(0)
+        if names != self._asked:
+            at = {name: i for i, name in enumerate(names)}
+            # What the rows do not have is missing: the last column, which is none.
+            self._asked = names
+            self._at = np.array([at.get(name, len(names)) for name in self.names], dtype=np.intp)
+        if (self._at == len(names)).any():
+            rows = np.column_stack([rows, np.full(len(rows), np.nan, dtype=np.float32)])
+        found = self.booster.inplace_predict(
+            np.ascontiguousarray(rows[:, self._at]), validate_features=False
+        ).astype(np.float64)
+        odds = found * self.odds_factor
+        probabilities: Floats = odds / (odds + 1.0 - found)
+        return probabilities
+
+
+def _result(fitted: Future[Trees] | Trees) -> Trees:
+    return fitted if isinstance(fitted, Trees) else fitted.result()
+
+
+def number(value: Any) -> float:
+    """Return a value as the trees take it; what is no number is missing: NaN."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan

@@ -21,10 +21,9 @@ from river import linear_model, optim, preprocessing
 
 from producers.paysim import Scenario, generate
 from producers.replay import COLUMNS, read_table
-from stream.core.evaluate import ranked_average_precision
 from stream.core.features import Features
 from stream.core.samplers import SAMPLERS
-from stream.core.windows import log_loss
+from stream.core.windows import log_loss, ranked_average_precision
 from stream.events import Transaction
 from stream.settings import Settings
 

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.ranking import sources
-from benchmarks.ranking.described import Rows, labels_of, opened
-from benchmarks.ranking.streams import DAY, Floats, Stream, journey, settings
+from benchmarks.ranking import sources, weir
+from benchmarks.ranking.described import Rows, opened
+from benchmarks.ranking.streams import DAY, Floats, Stream, settings
 from stream.core.boosted import Trees
-from stream.core.evaluate import ranked_average_precision
+from stream.core.windows import ranked_average_precision
 
 EVERY_DAYS = 6.0
 
@@ -68,16 +68,8 @@ class Found:
 
 def scored(stream: Stream) -> tuple[tuple[str, ...], Rows, Floats]:
     """Run the detector; return names and features, shape (n, k), and scores, shape (n,)."""
-    given = settings()
-    detector, watched = opened(given, stream, keep=True)
-    scores = np.zeros(len(stream))
-    for step in journey(stream, given.align_seconds, given.max_batch):
-        if step.labels:
-            _, examples = detector.on_labels(0, labels_of(stream, step))
-            detector.on_examples(examples, detector.model.position + len(examples))
-        else:
-            batch = stream.transactions[step.first : step.last]
-            scores[step.first : step.last] = detector.on_transactions(0, batch).scores
+    detector, watched = opened(settings(), stream, keep=True)
+    scores, _ = weir.played(detector, stream)
     return watched.names, np.concatenate(watched.kept), scores
 
 

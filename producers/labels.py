@@ -55,7 +55,7 @@ class LateLabels:
         self._delay_seconds = delay.total_seconds()
         self._spread_seconds = spread.total_seconds()
         self._fraction = fraction
-        self._salt = (seed % 2**64).to_bytes(8, "big")
+        self._seed = seed
         self._key_field = key_field
         self._hashed = fraction < 1 or self._spread_seconds > 0
         self._held: list[tuple[float, int, str, str, bool]] = []
@@ -107,9 +107,14 @@ class LateLabels:
 
     def _draw(self, transaction_id: str) -> tuple[float, float]:
         """A uniform number, and the extra delay in whole milliseconds, of this transaction."""
-        digest = blake2b(transaction_id.encode(), digest_size=16, key=self._salt).digest()
-        picked = int.from_bytes(digest[:8], "big") / 2**64
-        other = int.from_bytes(digest[8:], "big") / 2**64
+        picked, other = coins(transaction_id, self._seed)
         # 1 - 2**-53 at most, or a hash of all ones would wait for ever.
         extra = -self._spread_seconds * math.log1p(-min(other, 1 - 2**-53))
         return picked, math.ceil(extra * 1000) / 1000
+
+
+def coins(transaction_id: str, seed: int, purpose: bytes = b"") -> tuple[float, float]:
+    """Two uniform numbers of a transaction, the same in every run; others for each purpose."""
+    salt = (seed % 2**64).to_bytes(8, "big")
+    digest = blake2b(transaction_id.encode(), digest_size=16, key=salt, person=purpose).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64, int.from_bytes(digest[8:], "big") / 2**64

@@ -21,7 +21,6 @@ from pydantic import BaseModel, ValidationError
 
 from producers.columns import COLUMNS, TableError
 from stream import __doc__ as journey
-from stream.core.own import OwnError
 from stream.evaluation import OF_THE_BUS, GradingError, RequestError
 from stream.events import Alert, Example, Label, Transaction
 from stream.io.bus import (
@@ -34,7 +33,7 @@ from stream.io.bus import (
 )
 from stream.io.redis_link import StoreError, StoreUnavailable
 from stream.log import configure
-from stream.settings import Settings
+from stream.settings import OwnError, Settings
 
 log = logging.getLogger("stream")
 

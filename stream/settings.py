@@ -14,6 +14,13 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
+class OwnError(ValueError):
+    """What a user brought along cannot be found, is of the wrong kind, or has failed.
+
+    That is a learner or features that a setting names.
+    """
+
+
 class Settings(BaseSettings):
     """Every setting of Weir. Each comes from a flag, else from `WEIR_<NAME>`, else its default.
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.ranking.streams import Bools, Floats, Stream
-from stream.core.evaluate import ranked_average_precision
+from stream.core.windows import ranked_average_precision
 
 BLOCK = 5_000
 """Transactions to a block, and matured labels within which the ranking must be back."""

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from benchmarks.ranking.streams import Bools, Floats
-from stream.core.evaluate import ranked_average_precision
-from stream.core.windows import log_loss
+from stream.core.windows import log_loss, ranked_average_precision
 
 BINS = 100
 """Bins of the expected calibration error, each with as many transactions."""

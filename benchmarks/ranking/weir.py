@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.ranking.described import labels_of, opened
 from benchmarks.ranking.streams import Floats, Stream, journey
+from stream.core.detector import Detector
 from stream.settings import Settings
 
 
@@ -29,6 +30,14 @@ def run(
     processes. `progress` gets the rows done.
     """
     detector, _ = opened(given, stream)
+    return played(detector, stream, progress)
+
+
+def played(
+    detector: Detector, stream: Stream, progress: Callable[[int], None] = lambda _: None
+) -> tuple[Floats, float]:
+    """Score and learn a stream with a detector that is open for it; return as `run` does."""
+    given = detector.settings
     scores = np.zeros(len(stream))
     begun, apart = _cpu_seconds(), 0.0
     for step in journey(stream, given.align_seconds, given.max_batch):

@@ -16,7 +16,7 @@ from stream.core.boosted import BoostedTrees, number
 from stream.core.drift import Drift
 from stream.core.rebalance import FeatureDict, Label
 from stream.core.stacking import Bools, filled, stack
-from stream.core.windows import ranked_precision
+from stream.core.windows import ranked_average_precision
 from stream.events import logit
 
 Floats = NDArray[np.float64]
@@ -129,8 +129,6 @@ class Committee(base.Classifier):
         self._frauds_learned = dict.fromkeys(self.names, 0)
         self._idle = dict.fromkeys(self.names, 0)
         self._legitimate = self._frauds = 0.5
-        self.scores: list[float] = []
-        """Probabilities of fraud of the block that was learned last, from just before it was."""
         self._waiting: list[tuple[FeatureDict, bool, float]] = []
         self._since_look = 0
         self._voting = [name for name in self.names if self._ready(name)]
@@ -147,15 +145,10 @@ class Committee(base.Classifier):
         from river import linear_model  # noqa: PLC0415
 
         members = {
-            "linear": Member(partial(linear_model.LogisticRegression)),
+            "linear": Member(linear_model.LogisticRegression),
             "boosted": Member(partial(BoostedTrees, min_frauds=5, min_examples=50), costly=True),
         }
         yield {"members": members}
-
-    @property
-    def waiting(self) -> int:
-        """How many examples wait for their block to be full."""
-        return len(self._waiting)
 
     @property
     def prior(self) -> float:
@@ -191,19 +184,51 @@ class Committee(base.Classifier):
 
     def probabilities(self, votes: Votes) -> Floats:
         """Return the probability of fraud that votes come to, shape (n,)."""
+        found: Floats = 1.0 / (1.0 + np.exp(-self.log_odds(votes)))
+        return found
+
+    def log_odds(self, votes: Votes) -> Floats:
+        """Return the log-odds of fraud that votes come to, shape (n,), no further out than 25."""
         given = votes.astype(np.float64)
         heard = ~np.isnan(given).all(axis=1)
         log_odds = np.full(len(given), logit(self.prior))
         log_odds[heard] = self.bias + filled(given[heard], self.coefficients) @ self.coefficients
-        found: Floats = 1.0 / (1.0 + np.exp(-np.clip(log_odds, -25.0, 25.0)))
-        return found
+        bounded: Floats = np.clip(log_odds, -25.0, 25.0)
+        return bounded
 
     def learn_one(self, x: FeatureDict, y: Label, w: float = 1.0) -> None:
         """Learn an example that stands for `w` transactions, as soon as its block is full."""
         self._waiting.append((dict(x), bool(y), w))
         if len(self._waiting) == self.block:
-            self._learn(self._waiting)
+            self.learn_block(self._waiting)
             self._waiting.clear()
+
+    def learn_block(self, block: Sequence[tuple[FeatureDict, bool, float]]) -> list[float]:
+        """Learn `block` examples, labels and weights; return the probabilities from just before.
+
+        For whoever holds the examples of a block anyway; `learn_one` collects them itself.
+        """
+        votes = self.votes(*_as_rows([x for x, _, _ in block]))
+        scores: list[float] = self.probabilities(votes).tolist()
+        changed: set[str] = set()
+        for given, score, (_, is_fraud, w) in zip(votes, scores, block, strict=True):
+            self._seen.add(given, is_fraud, w)
+            changed.update(self.drift.learn(score, is_fraud, w))
+        frauds = sum(is_fraud for _, is_fraud, _ in block)
+        for name, learner in self.learners.items():
+            if isinstance(learner, BoostedTrees):
+                learner.executor = self.executor
+            for x, is_fraud, w in block:
+                learner.learn_one(x, is_fraud, w=w)
+            self._frauds_learned[name] += frauds
+        if changed:
+            self._changed(changed)
+        self._since_look += len(block)
+        ready = [name for name in self.names if self._ready(name)]
+        if changed or ready != self._voting or self._since_look >= len(self._seen) // 40:
+            self._since_look = 0
+            self._look(ready)
+        return scores
 
     def predict_proba_one(self, x: FeatureDict, **kwargs: Any) -> dict[Label, float]:  # noqa: ARG002
         fraud = float(self.probabilities(self.votes(*_as_rows([x])))[0])
@@ -219,32 +244,13 @@ class Committee(base.Classifier):
             return False
         return not isinstance(learner, BoostedTrees) or learner.fitted
 
-    def _learn(self, block: list[tuple[FeatureDict, bool, float]]) -> None:
-        votes = self.votes(*_as_rows([x for x, _, _ in block]))
-        self.scores = self.probabilities(votes).tolist()
-        changed: set[str] = set()
-        for given, score, (x, is_fraud, w) in zip(votes, self.scores, block, strict=True):
-            self._seen.add(given, is_fraud, w)
-            changed.update(self.drift.learn(score, is_fraud, w))
-            for name, learner in self.learners.items():
-                if isinstance(learner, BoostedTrees):
-                    learner.executor = self.executor
-                learner.learn_one(x, is_fraud, w=w)
-                self._frauds_learned[name] += is_fraud
-        if changed:
-            self._changed(changed)
-        self._since_look += len(block)
-        ready = [name for name in self.names if self._ready(name)]
-        if changed or ready != self._voting or self._since_look >= len(self._seen) // 40:
-            self._since_look = 0
-            self._look()
-
-    def _look(self) -> None:
+    def _look(self, ready: list[str]) -> None:
+        """Let the members that are ready vote, with the say that would have served best lately."""
         self._seen.trim(self.max_frauds)
         votes, frauds, weights = self._seen.columns()
         caught = float(weights[frauds].sum())
         self._frauds, self._legitimate = caught + 0.5, float(weights.sum()) - caught + 0.5
-        before, self._voting = self._voting, [name for name in self.names if self._ready(name)]
+        before, self._voting = self._voting, ready
         cheap = [name for name in self._voting if not self.members[name].costly]
         if not set(cheap) <= set(before):  # these have not voted together yet
             self.bias, self.coefficients = 0.0, self._first
@@ -281,7 +287,7 @@ class Committee(base.Classifier):
     def _ranked(self, votes: Floats, frauds: Bools, weights: Floats) -> float:
         """Average precision of votes as they are weighed now."""
         log_odds = filled(votes, self.coefficients) @ self.coefficients
-        return ranked_precision(log_odds, frauds, weights)
+        return ranked_average_precision(log_odds, frauds, weights) or 0.0
 
     def _changed(self, figures: Collection[str]) -> None:
         """Forget what no longer holds, and have learners ready for what has come."""

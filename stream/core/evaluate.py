@@ -13,7 +13,7 @@ import numpy as np
 
 from stream.core.detector import Decisions, Detector
 from stream.core.pending import Bools, Floats, Joined
-from stream.core.windows import average_precision, f_beta, log_loss
+from stream.core.windows import f_beta, log_loss, ranked_average_precision
 from stream.events import Label, Transaction, utc
 
 Row = tuple[Transaction, bool | None]
@@ -62,21 +62,6 @@ class Graded(NamedTuple):
         """
         rows = self.times_seconds >= seconds
         return Graded._make(column[rows] for column in self)
-
-
-def ranked_average_precision(scores: Floats, frauds: Bools) -> float | None:
-    """Return the average precision of scores of shape (n,); equal scores are ties.
-
-    None where there is no fraud.
-
-    >>> ranked_average_precision(np.array([0.9, 0.8, 0.1]), np.array([True, False, True]))
-    0.8333333333333333
-    """
-    values, tie = np.unique(-scores, return_inverse=True)
-    return average_precision(
-        np.bincount(tie[~frauds], minlength=len(values)).tolist(),
-        np.bincount(tie[frauds], minlength=len(values)).tolist(),
-    )
 
 
 class Scorecard:

@@ -11,11 +11,12 @@ from river import base, compose, forest, linear_model, optim, preprocessing
 
 from stream.core.boosted import BoostedTrees
 from stream.core.committee import Committee, Floats, Learner, Member, Rows
-from stream.core.own import OwnError, named, said
+from stream.core.own import named, said
 from stream.core.rebalance import FeatureDict, Label, Sampler, sampling_rate
 from stream.core.samplers import SAMPLERS
+from stream.core.weighting import HARDEST
 from stream.events import logit
-from stream.settings import Settings
+from stream.settings import OwnError, Settings
 
 LEAST_RATE, MOST_RATE = 0.05, 0.2
 """Of the legitimate examples, `auto` sends at least and at most so many to the training log."""
@@ -144,7 +145,7 @@ def committee(settings: Settings) -> Committee:
     members = {"one-class": Member(partial(Novel, settings.prior_half_life), 0.1, min_frauds=0)}
     kind = settings.learner
     if ":" in kind:
-        members[kind] = Member(own(kind))
+        members[kind] = Member(Own(kind))
     elif kind not in LEARNERS:
         raise ValueError(
             f"learner {kind!r} is not known: give one of {', '.join(LEARNERS)}, or "
@@ -185,7 +186,7 @@ def log_rate(settings: Settings, prior: float) -> float:
     rate = sampling_rate(prior, settings.target_share)
     return {
         "under": rate,
-        "hard": min(8.0 * rate, 1.0),
+        "hard": min(HARDEST * rate, 1.0),
         "hybrid": math.sqrt(rate),
         "smote": math.sqrt(rate),
         "borderline": math.sqrt(rate),
@@ -229,13 +230,6 @@ class Own:
                     f"{method}: return a River classifier or a pipeline that ends in one"
                 )
         return Unweighted(learner)
-
-
-def own(name: str) -> Own:
-    """Return what builds a user's learner, having tried it once."""
-    build = Own(name)
-    build()
-    return build
 
 
 class Unweighted:

@@ -34,6 +34,7 @@ class Model:
         """Position in the training log: the next example to learn."""
         self.learned = 0
         self._block: list[Example] = []
+        """Learned with the next block of the committee."""
 
     @property
     def sampling_rate(self) -> float:
@@ -46,12 +47,14 @@ class Model:
 
     def learn(self, example: Example) -> None:
         """Learn one example of the log."""
-        self.committee.learn_one(dict(example.features.items()), example.is_fraud, example.weight)
         self.prior.observe(is_fraud=example.is_fraud, weight=example.weight)
         self.learned_prior.observe(is_fraud=example.is_fraud)
         self._block.append(example)
-        if not self.committee.waiting:
-            for each, score in zip(self._block, self.committee.scores, strict=True):
+        if len(self._block) == self.committee.block:
+            scores = self.committee.learn_block(
+                [(dict(each.features.items()), each.is_fraud, each.weight) for each in self._block]
+            )
+            for each, score in zip(self._block, scores, strict=True):
                 self.judge(each, score)
             self._block.clear()
         if not example.is_fraud:
@@ -82,8 +85,7 @@ class Model:
 
     def log_odds(self, names: tuple[str, ...], rows: Rows) -> Floats:
         """Return the log-odds of fraud of each row without the costly members, shape (n,)."""
-        p = self.committee.probabilities(self.committee.cheap_votes(names, rows))
-        return np.log(p / (1.0 - p))
+        return self.committee.log_odds(self.committee.cheap_votes(names, rows))
 
     def weights(self) -> dict[str, float]:
         """Return each member's share of the vote."""

@@ -152,8 +152,8 @@ def nearest(squared: Floats, k: int) -> NDArray[np.intp]:
     return np.argpartition(squared, k - 1)[:k]
 
 
-def between(point: Floats, other: Floats, at: float, whole: NDArray[np.bool_]) -> Floats:
-    """Return the point that lies `at` (0 to 1) of the way to another.
+def between(point: Floats, other: Floats, at: float | Floats, whole: NDArray[np.bool_]) -> Floats:
+    """Return the point that lies `at` (0 to 1) of the way to another; of many at once, row by row.
 
     Columns in `whole` take the value of the nearer of the two, all of them of the same one, so that
     of the flags of a category exactly one stays set. Where the other has no value, the first one's
@@ -165,7 +165,7 @@ def between(point: Floats, other: Floats, at: float, whole: NDArray[np.bool_]) -
     """
     with np.errstate(all="ignore"):
         mixed = (1.0 - at) * point + at * other
-    mixed = np.where(whole, point if at < 0.5 else other, mixed)
+    mixed = np.where(whole, np.where(np.less(at, 0.5), point, other), mixed)
     return np.where(np.isfinite(mixed), mixed, point)
 
 

@@ -12,12 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.events import MAX_AMOUNT, Transaction
+from stream.settings import OwnError
 
 Column = NDArray[np.float64]
-
-
-class OwnError(ValueError):
-    """What a user brought along cannot be found, is of the wrong kind, or has failed."""
 
 
 def said(error: Exception) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.neighbours import scales, two_valued
+from stream.core.neighbours import between, scales, two_valued
 from stream.core.oversampling import MAX_REPLICAS
 from stream.core.weighting import EASIEST, HARDEST
 
@@ -187,11 +187,7 @@ def _synthetic(frauds: Rows, legitimate: Rows | None, count: int, rng: np.random
     start = np.concatenate([np.tile(from_, count // len(from_)), rng.permutation(from_)])[:count]
     end = near[start, rng.integers(near.shape[1], size=count)]
     at = rng.random((count, 1))
-    with np.errstate(all="ignore"):
-        mixed = (1.0 - at) * points[start] + at * points[end]
-    mixed = np.where(whole, np.where(at < 0.5, points[start], points[end]), mixed)
-    made: Rows = np.where(np.isfinite(mixed), mixed, points[start]).astype(np.float32)
-    return made
+    return between(points[start], points[end], at, whole).astype(np.float32)
 
 
 def _nearest(queries: Floats, points: Floats, k: int) -> NDArray[np.intp]:

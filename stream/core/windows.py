@@ -58,17 +58,27 @@ def average_precision(legitimate: Sequence[float], frauds: Sequence[float]) -> f
     return float(np.sum(fraud_counts[hit] / found[-1] * found[hit] / flagged[hit]))
 
 
-def ranked_precision(scores: Floats, frauds: Bools, weights: Floats) -> float:
-    """Return average precision of scored examples that stand for `weights` each; 0 without fraud.
+def ranked_average_precision(
+    scores: Floats, frauds: Bools, weights: Floats | None = None
+) -> float | None:
+    """Return the average precision of scores of shape (n,); equal scores are ties.
 
-    >>> scores = np.array([0.9, 0.5, 0.1])
-    >>> ranked_precision(scores, np.array([True, False, True]), np.array([1.0, 2.0, 1.0]))
+    Each stands for `weights` transactions, or for one. None where there is no fraud.
+
+    >>> scores, frauds = np.array([0.9, 0.5, 0.1]), np.array([True, False, True])
+    >>> ranked_average_precision(scores, frauds)
+    0.8333333333333333
+    >>> ranked_average_precision(scores, frauds, np.array([1.0, 2.0, 1.0]))
     0.75
     """
     values, tie = np.unique(-scores, return_inverse=True)
-    found = np.bincount(tie[frauds], weights[frauds], minlength=len(values))
-    false = np.bincount(tie[~frauds], weights[~frauds], minlength=len(values))
-    return average_precision(false.tolist(), found.tolist()) or 0.0
+
+    def counted(of: Bools) -> list[float]:
+        stands_for = None if weights is None else weights[of]
+        counts: list[float] = np.bincount(tie[of], stands_for, minlength=len(values)).tolist()
+        return counts
+
+    return average_precision(counted(~frauds), counted(frauds))
 
 
 @dataclass(slots=True)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.evaluate import Graded, ranked_average_precision
+from stream.core.evaluate import Graded
+from stream.core.windows import ranked_average_precision
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import blake2b
 
+from producers.labels import coins
 from stream.events import Transaction
 
 
@@ -49,9 +49,7 @@ class Distortion:
         return is_fraud
 
     def _coin(self, transaction_id: str, of: bytes = b"") -> float:
-        salt = (self.seed % 2**64).to_bytes(8, "big")
-        digest = blake2b(transaction_id.encode(), digest_size=16, key=salt, person=of).digest()
-        return int.from_bytes(digest[:8], "big") / 2**64
+        return coins(transaction_id, self.seed, of)[0]
 
 
 def keep_rate(kind: str, there: int, other: int, wanted: float) -> float:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.evaluate import Graded, ranked_average_precision
-from stream.core.windows import f_beta, log_loss
+from stream.core.evaluate import Graded
+from stream.core.windows import f_beta, log_loss, ranked_average_precision
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

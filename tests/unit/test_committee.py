@@ -19,7 +19,7 @@ from river.checks import yield_checks
 from stream.core.boosted import BoostedTrees
 from stream.core.committee import Committee, Member, _Recent
 from stream.core.learners import Linear, Novel
-from stream.core.windows import ranked_precision
+from stream.core.windows import ranked_average_precision
 
 Row = tuple[dict[Any, Any], bool, float]
 
@@ -91,7 +91,7 @@ def together(model: Committee, rows: list[Row]) -> Any:
 
 def ranked(model: Committee, rows: list[Row]) -> float:
     frauds = np.array([y for _, y, _ in rows])
-    return ranked_precision(together(model, rows), frauds, np.ones(len(rows)))
+    return ranked_average_precision(together(model, rows), frauds) or 0.0
 
 
 def prequential(model: Committee, rows: list[Row]) -> Any:

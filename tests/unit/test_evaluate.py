@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from producers.columns import COLUMNS
 from producers.labels import LateLabels
 from stream.core.detector import Detector
-from stream.core.evaluate import Graded, Scorecard, evaluate, ranked_average_precision
+from stream.core.evaluate import Graded, Scorecard, evaluate
 from stream.core.model import Model
+from stream.core.windows import ranked_average_precision
 from stream.evaluation.command import Run
 from stream.evaluation.curves import (
     by_period,

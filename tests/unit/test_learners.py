@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from river import compose
 
 from stream.core.detector import Detector
-from stream.core.evaluate import ranked_average_precision
 from stream.core.learners import LEARNERS, Linear, committee, log_rate, log_rates
 from stream.core.model import Model
 from stream.core.rebalance import kept
 from stream.core.samplers import SAMPLERS
+from stream.core.windows import ranked_average_precision
 from stream.settings import Settings
 from tests.streams import labels, rows, settings
 

@@ -1,9 +1,12 @@
 """After a change of the stream: how soon ranking is back, and whether scores stay calibrated.
 
-Everything is by *matured labels*: of the transactions since the change, how many labels had come
-when a transaction was scored. With a label delay the first transactions after the change are scored
-before any of their labels is known; nothing that learns from labels could do better there, so they
-are block 0, apart from the rest.
+Recovery is counted in *matured labels*: of the transactions since the change, how many labels had
+come when a transaction was scored. With a label delay the first transactions after the change are
+scored before any of their labels is known; nothing that learns from labels could do better there.
+
+Frauds come day and night alike and legitimate transactions by day, so that average precision goes
+up and down with the hour, by more than a change does to it. Its level before the change is
+therefore that of windows as long that end at the same time of day.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.ranking.streams import Bools, Floats, Stream
+from benchmarks.ranking.streams import DAY, Bools, Floats, Stream
 from stream.core.windows import ranked_average_precision
 
 BLOCK = 5_000
@@ -27,22 +30,22 @@ BACK = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What came after a change. Figures are pooled over streams that differ in their seed only.
+    """What came after a change, pooled over streams that differ in their seed only.
 
-    `before` and `after` are average precisions of as many transactions before the change and at
-    the end. `back_after` is how many labels had matured when the rolling average precision (of the
-    last `WINDOW` transactions, mean over the streams) was back at `BACK` of the level before; 0: it
-    never left it, None: never back. `lowest` is its lowest value on the way. `calibrations` is mean
-    score over fraud rate by block of `BLOCK` transactions from where grading begins;
-    `changed_block` is the first that has transactions from after the change.
+    `before` is the mean rolling average precision before the change, of the last `WINDOW`
+    transactions. `lowest` and `after` are shares of the level before, at the lowest point of the
+    first 2 `BLOCK` labels and in the mean of the last `BLOCK`; `back_after` is how many labels had
+    matured when that share was back at `BACK`; 0: it never fell below, None: never back.
+    `calibration_before` and `calibrations` are mean score over fraud rate, the latter by block of
+    `BLOCK` transactions from the change on.
     """
 
     before: float
     lowest: float
     after: float
     back_after: int | None
+    calibration_before: float | None
     calibrations: tuple[float | None, ...]
-    changed_block: int
     blind_labels: int
     """Transactions after the change that were scored before its first label came."""
 
@@ -55,31 +58,42 @@ def recovery(runs: Sequence[tuple[Stream, Floats]]) -> Recovery:
 
     Raises `ValueError` for a stream that does not change.
     """
-    curves, before, after, blind, since = [], [], [], [], []
-    for stream, scores in runs:
-        first, changed = int(np.flatnonzero(stream.graded)[0]), _changed_row(stream)
-        # The first row that is scored with a label of the new time.
-        told = int(np.searchsorted(matured_at(stream), 1))
-        last = max(changed, len(stream) - (changed - first))
-        before.append(_ranked(scores[first:changed], stream.frauds[first:changed]))
-        after.append(_ranked(scores[last:], stream.frauds[last:]))
-        curves.append(rolling(scores[changed:], stream.frauds[changed:], told - changed))
-        blind.append(told - changed)
-        since.append(changed - first)
-    level, steps = float(np.mean(before)), min(len(curve) for curve in curves)
-    curve = np.mean([part[:steps] for part in curves], axis=0)
+    curves = [rolling(stream, scores) for stream, scores in runs]
+    steps = min(len(precision) for precision, _ in curves)
+    precision, level = (
+        np.mean([curve[side][:steps] for curve in curves], axis=0) for side in (0, 1)
+    )
+    share = precision / level
+    changed = [_changed_row(stream) for stream, _ in runs]
+    spans = [
+        (scores[at:], stream.frauds[at:])
+        for at, (stream, scores) in zip(changed, runs, strict=True)
+    ]
+    earlier = [
+        (scores[:at][stream.graded[:at]], stream.frauds[:at][stream.graded[:at]])
+        for at, (stream, scores) in zip(changed, runs, strict=True)
+    ]
+    blind = [
+        np.searchsorted(matured_at(stream), 1) - at
+        for at, (stream, _) in zip(changed, runs, strict=True)
+    ]
     return Recovery(
-        before=level,
-        lowest=float(curve[: 2 * BLOCK // STRIDE].min()),
-        after=float(np.mean(after)),
-        back_after=back_after(curve, BACK * level),
-        calibrations=calibrations(runs),
-        changed_block=min(since) // BLOCK,
+        before=float(level.mean()),
+        lowest=float(share[: 2 * BLOCK // STRIDE].min()),
+        after=float(share[-BLOCK // STRIDE :].mean()),
+        back_after=back_after(share, BACK),
+        calibration_before=_calibration(earlier),
+        calibrations=tuple(
+            _calibration(
+                [(scores[at : at + BLOCK], frauds[at : at + BLOCK]) for scores, frauds in spans]
+            )
+            for at in range(0, min(len(scores) for scores, _ in spans) - BLOCK + 1, BLOCK)
+        ),
         blind_labels=round(float(np.mean(blind))),
     )
 
 
-def back_after(curve: Floats, level: float) -> int | None:
+def back_after(share: Floats, level: float) -> int | None:
     """Labels after which a curve of `rolling` is back at a level, from its lowest point on.
 
     The lowest point is sought in the first two blocks. 0: it never was below. None: it is not back.
@@ -89,10 +103,10 @@ def back_after(curve: Floats, level: float) -> int | None:
     >>> back_after(np.array([0.9, 0.8]), 0.7), back_after(np.array([0.5, 0.6]), 0.7)
     (0, None)
     """
-    lowest = int(curve[: 2 * BLOCK // STRIDE].argmin())
-    if curve[lowest] >= level:
+    lowest = int(share[: 2 * BLOCK // STRIDE].argmin())
+    if share[lowest] >= level:
         return 0
-    back = np.flatnonzero(curve[lowest:] >= level)
+    back = np.flatnonzero(share[lowest:] >= level)
     return (lowest + int(back[0])) * STRIDE if len(back) else None
 
 
@@ -105,31 +119,38 @@ def matured_at(stream: Stream) -> NDArray[np.int64]:
     return np.where(seen > 0, come[np.maximum(seen - 1, 0)], 0)
 
 
-def rolling(scores: Floats, frauds: Bools, blind: int) -> Floats:
-    """Rolling average precision at every `STRIDE` matured labels since the change.
+def rolling(stream: Stream, scores: Floats) -> tuple[Floats, Floats]:
+    """Rolling average precision after the change, and its level before, shape (k,) each.
 
-    Entry k is that of the last `WINDOW` transactions up to where about k `STRIDE` labels of the new
-    time have matured: its window lies wholly after the change, so the first ones are shorter, and
-    entry 0 is of those scored blind.
+    Entry i is that of the last `WINDOW` transactions up to where i `STRIDE` labels of the new time
+    have matured. Its window lies wholly after the change, so the first ones are shorter, and entry
+    0 is of those scored blind. The level is the mean of windows of as many transactions that end at
+    the same time on days before; where there is no such day, that of all before.
     """
-    ends = range(max(blind, 1), len(scores) + 1, STRIDE)
-    return np.array(
-        [
-            _ranked(scores[max(0, end - WINDOW) : end], frauds[max(0, end - WINDOW) : end])
-            for end in ends
-        ]
-    )
+    first, changed = int(np.flatnonzero(stream.graded)[0]), _changed_row(stream)
+    matured = matured_at(stream)
+    found = []
+    for labels in range(0, int(matured[-1]) + 1, STRIDE):
+        end = max(int(np.searchsorted(matured, max(labels, 1))), changed + 1)
+        size = end - max(changed, end - WINDOW)
+        same = np.searchsorted(
+            stream.times_seconds,
+            stream.times_seconds[end - 1] - DAY * np.arange(1, 8),
+            side="right",
+        )
+        ends = [int(at) for at in same if first + size <= at <= changed]
+        before = [slice(at - size, at) for at in ends] or [slice(first, changed)]
+        level = np.mean([_ranked(scores[rows], stream.frauds[rows]) for rows in before])
+        rows = slice(end - size, end)
+        found.append((_ranked(scores[rows], stream.frauds[rows]), float(level)))
+    curves = np.array(found).reshape(-1, 2)
+    return curves[:, 0], curves[:, 1]
 
 
-def calibrations(runs: Sequence[tuple[Stream, Floats]]) -> tuple[float | None, ...]:
-    """Mean score over fraud rate by block of transactions, pooled; None without frauds."""
-    parts = [(scores[stream.graded], stream.frauds[stream.graded]) for stream, scores in runs]
-    found: list[float | None] = []
-    for at in range(0, min(len(scores) for scores, _ in parts) - BLOCK + 1, BLOCK):
-        announced = sum(float(scores[at : at + BLOCK].sum()) for scores, _ in parts)
-        frauds = sum(int(truth[at : at + BLOCK].sum()) for _, truth in parts)
-        found.append(announced / frauds if frauds else None)
-    return tuple(found)
+def _calibration(parts: Sequence[tuple[Floats, Bools]]) -> float | None:
+    """Mean score over fraud rate of all parts together; None without frauds."""
+    frauds = sum(int(truth.sum()) for _, truth in parts)
+    return sum(float(scores.sum()) for scores, _ in parts) / frauds if frauds else None
 
 
 def _changed_row(stream: Stream) -> int:

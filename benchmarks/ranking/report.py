@@ -74,21 +74,19 @@ def drift(streams: Mapping[str, Any]) -> str:
         cells = []
         for row, found in rows.items():
             back, blocks = found["back_after"], found["calibrations"]
-            changed = found["changed_block"]
-            settled = [
-                c for i, c in enumerate(blocks) if c is not None and not changed <= i <= changed + 1
-            ]
+            calibrated = [found["calibration_before"], *blocks]
             cells.append(
                 [
                     row,
-                    *(f"{found[key]:.3f}" for key in ("before", "lowest", "after")),
+                    f"{found['before']:.3f}",
+                    *(f"{found[key]:.0%}" for key in ("lowest", "after")),
                     "not" if back is None else f"{back:,}",
-                    f"{min(settled):.2f} to {max(settled):.2f}" if settled else "–",
-                    " ".join("–" if c is None else f"{c:.2f}" for c in blocks),
+                    *("–" if c is None else f"{c:.2f}" for c in calibrated[:2]),
+                    " ".join("–" if c is None else f"{c:.2f}" for c in calibrated[2:]),
                 ]
             )
         head = ["", "before", "lowest", "at the end", "back at 90 % after labels"]
-        head += ["calibration but for the change", "calibration by 5,000"]
+        head += ["calibration before", "first 5,000", "by 5,000 from there"]
         parts.append(_table(head, cells))
     parts.append(_made_with(streams))
     return "\n".join(parts)

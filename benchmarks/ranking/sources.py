@@ -182,14 +182,9 @@ def robustness(
 
     made: dict[str, Callable[[], Stream]] = {}
     for ratio in (20.0, 200.0, 2000.0):
-        name = f"card/1:{ratio:g}"
-        made[name] = lambda ratio=ratio: thinned(base(), ratio)  # type: ignore[misc]
-        made[f"{name}/missing"] = lambda ratio=ratio: mislabelled(  # type: ignore[misc]
-            thinned(base(), ratio), missing=0.3
-        )
-        made[f"{name}/wrong"] = lambda ratio=ratio: mislabelled(  # type: ignore[misc]
-            thinned(base(), ratio), wrong=0.05
-        )
+        made[f"card/1:{ratio:g}"] = lambda ratio=ratio: thinned(base(), ratio)  # type: ignore[misc]
+    made["card/missing"] = lambda: mislabelled(base(), missing=0.3)
+    made["card/wrong"] = lambda: mislabelled(base(), wrong=0.05)
     return made
 
 

@@ -216,9 +216,11 @@ def _rounds(slots: Ints) -> list[Ints]:
         return []
     order = np.argsort(slots, kind="stable")
     ordered = slots[order]
-    first = np.r_[True, ordered[1:] != ordered[:-1]]
-    starts = np.flatnonzero(first)
-    rank = np.arange(len(slots)) - np.repeat(starts, np.diff(np.r_[starts, len(slots)]))
-    by_rank = np.lexsort((order, rank))
-    cuts = np.cumsum(np.bincount(rank))[:-1]
-    return [order[part] for part in np.split(by_rank, cuts)]
+    new = np.ones(len(slots), dtype=np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+    if new.all():
+        return [np.arange(len(slots))]
+    place = np.arange(len(slots))
+    rank = np.empty_like(place)
+    rank[order] = place - np.maximum.accumulate(np.where(new, place, 0))
+    return np.split(np.argsort(rank, kind="stable"), np.cumsum(np.bincount(rank))[:-1])

@@ -15,7 +15,7 @@ from river import base
 from stream.core.boosted import BoostedTrees, number
 from stream.core.drift import Drift
 from stream.core.rebalance import FeatureDict, Label
-from stream.core.stacking import Bools, filled, stack
+from stream.core.stacking import Bools, filled, level, stack
 from stream.core.windows import ranked_average_precision
 from stream.events import logit
 
@@ -65,13 +65,14 @@ class Committee(base.Classifier):
 
     The probability is that of ``bias + sum of coefficient x log-odds``, the coefficients at least 0
     and fitted (`core.stacking`) to matured examples: the last `max_frauds` frauds and the
-    legitimate ones of the same span, each by the number of transactions it stands for. Examples are
-    learned in blocks of `block`, counted, so that any number of workers comes to the same. Before
-    they learn a block, the members vote on it: judged is the learner as it is now, on examples that
-    it has not seen. (The votes of scoring time are those of a learner a label delay younger: a
-    correction fitted to them is stale, and counts twice what the learner has corrected since.)
-    The bias follows a prior shift; the slope undoes what is over-sure. Members that have not voted
-    together yet have the say that was expected.
+    legitimate ones of the same span, each by the number of transactions it stands for. The bias
+    is fitted once more, to the newest 200 frauds and theirs: it follows a prior shift; the slope
+    undoes what is over-sure. Examples are learned in blocks of `block`, counted, so that any number
+    of workers comes to the same. Before they learn a block, the members vote on it: judged is the
+    learner as it is now, on examples that it has not seen. (The votes of scoring time are those of
+    a learner a label delay younger: a correction fitted to them is stale, and counts twice what the
+    learner has corrected since.) Members that have not voted together yet have the say that was
+    expected.
 
     A costly member votes only where the others come to more than twice the average risk. A member
     that `retires` is let go when it has added less than `earns` to the average precision of the
@@ -263,12 +264,18 @@ class Committee(base.Classifier):
         full = filled(votes, self.coefficients)
         start = np.array([self.bias, *self.coefficients])
         found = stack(full, frauds, weights, start, self._expected, self.strength)
-        self.bias, self.coefficients = float(found[0]), found[1:]
+        self.coefficients = found[1:]
+        # Members follow a prior shift, each at its pace: what they lack by now, the newest tell.
+        newest = slice(np.flatnonzero(frauds)[-_NEWEST:][0], None)
+        log_odds = full[newest] @ self.coefficients
+        self.bias = level(log_odds, frauds[newest], weights[newest], float(found[0]), self.strength)
         self._retire(votes, frauds, weights)
 
     def _retire(self, votes: Floats, frauds: Bools, weights: Floats) -> None:
         """Let a member go that has not earned its keep."""
         in_doubt = [n for n in reversed(self._voting) if self.members[n].retires]
+        if not in_doubt:
+            return
         whole = self._ranked(votes, frauds, weights)
         for name in sorted(in_doubt, key=lambda n: not self.members[n].costly):
             at = self.names.index(name)
@@ -311,6 +318,8 @@ _FEW = 10
 _ENOUGH = 50
 """Frauds that a member has voted on before it may be let go."""
 _PATIENCE = 10
+_NEWEST = 200
+"""Frauds in the span that the bias is fitted to."""
 
 
 class _Recent:

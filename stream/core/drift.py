@@ -28,30 +28,37 @@ class Drift:
     Parameters
     ----------
     delta
-        Chance of a false alarm, per figure.
+        Chance of a false alarm per figure, were examples independent: frauds come in runs, so
+        it is far below what one would accept.
+    error_delta
+        The same for the error: a false alarm costs some fits, and a late one frauds.
 
     Examples
     --------
     >>> watched = Drift()
-    >>> for i in range(4_000):
+    >>> for i in range(6_000):
     ...     is_fraud = i % (200 if i < 2_000 else 20) == 0
     ...     found = watched.learn(0.005, is_fraud, 1.0)
     ...     if found:
     ...         print(found, "after", i - 2_000)
     ...         break
-    ('calibration',) after 943
+    ('calibration',) after 2831
     """
 
     FIGURES = ("prior", "calibration", "error", "scores")
 
-    def __init__(self, delta: float = 0.002) -> None:
+    def __init__(self, delta: float = 1e-5, error_delta: float = 0.002) -> None:
         self.delta = delta
+        self.error_delta = error_delta
         self.found = dict.fromkeys(self.FIGURES, 0)
         """How often each has drifted so far."""
         self._since_fraud = 0.0
         # Frauds come one at a time: their figures are looked at with each.
         self._windows = {
-            name: _adwin(delta, clock=4 if name in ("prior", "error") else 32)
+            name: _adwin(
+                error_delta if name == "error" else delta,
+                clock=4 if name in ("prior", "error") else 32,
+            )
             for name in self.FIGURES
         }
 

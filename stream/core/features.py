@@ -93,7 +93,7 @@ class Features:
         kinds[np.arange(n), [self._types.get(tx.type, len(self._types)) for tx in batch]] = 1.0
         columns = [
             np.log1p(amount),
-            *kinds.T,
+            kinds,
             orig_missing,
             np.log1p(np.maximum(old_orig, 0.0)),
             np.where(orig_missing > 0, 0.0, np.minimum(amount / (np.abs(old_orig) + 1.0), 10.0)),
@@ -114,7 +114,7 @@ class Features:
         )
         for role in _SIDES.values():
             own = History(*(part[role::2] for part in history))
-            columns += _history(own, role, np.log1p(amount))
+            columns += _history(own, role, columns[0])
         columns += self.own.columns(batch)
         return np.column_stack(columns).astype(np.float32)
 
@@ -122,8 +122,8 @@ class Features:
         self, origins: Sequence[str], destinations: Sequence[str], times: Floats, frauds: Bools
     ) -> None:
         """Count labels of transactions in the history of both accounts, shapes (n,)."""
-        for names, role in ((origins, ORIGIN), (destinations, DESTINATION)):
-            self.accounts.label(names, np.full(len(names), role), times, frauds)
+        roles = np.repeat(np.array([ORIGIN, DESTINATION]), len(times))
+        self.accounts.label([*origins, *destinations], roles, np.tile(times, 2), np.tile(frauds, 2))
 
     def snapshot(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as plain arrays."""
@@ -183,6 +183,7 @@ def feature_names(types: Sequence[str], half_lives_hours: Sequence[float]) -> tu
 
 
 def _history(history: History, role: int, log_amount: Floats) -> list[Floats]:
+    """Return the columns of one side, by half-life together, shape (n, H), or alone, shape (n,)."""
     sums, labels = history.sums[:, role], history.labels[:, role]
     count = sums[:, COUNT]
     known = count > 1e-3
@@ -196,10 +197,10 @@ def _history(history: History, role: int, log_amount: Floats) -> list[Floats]:
     run = np.where(ages[:, RUN] < _LONGEST_HOURS, np.log1p(ages[:, RUN]), 0.0)
     turned = log_amount - np.log1p(history.sums[:, 1 - role, AMOUNT, 0])
     return [
-        *np.log1p(count).T,
-        *ratio.T,
-        *np.clip(unusual, -10.0, 10.0).T,
-        *fraud.T,
+        np.log1p(count),
+        ratio,
+        np.minimum(np.maximum(unusual, -10.0), 10.0),
+        fraud,
         np.log1p(labels[:, LABELS, -1]),
         *(since, label_age, fraud_age, run, turned),
     ]

@@ -28,7 +28,7 @@ LOG_SHARE = 0.1
 """Share of frauds that `auto` aims at in the training log."""
 
 
-class Linear(compose.Pipeline):
+class Linear(base.Classifier):
     """Standardised logistic regression behind a sampler, which scores many rows at once.
 
     A standardised value counts as at most 5: a feature that has been constant so far, as the
@@ -42,16 +42,37 @@ class Linear(compose.Pipeline):
     np.True_
     """
 
-    def __init__(self, strategy: str, target_share: float, half_life: float, seed: int) -> None:
+    def __init__(
+        self,
+        strategy: str = "weights",
+        target_share: float = 0.1,
+        half_life: float = 50_000,
+        seed: int = 1,
+    ) -> None:
+        self.strategy = strategy
+        self.target_share = target_share
+        self.half_life = half_life
+        self.seed = seed
         self.scaler = preprocessing.StandardScaler()
         self.regression = linear_model.LogisticRegression(optimizer=optim.SGD(0.01), l2=1e-5)
         self.sampler = SAMPLERS[strategy](self.regression, target_share, half_life, seed)
-        super().__init__(self.scaler, compose.FuncTransformer(_clipped), self.sampler)
+        self.steps = self.scaler | compose.FuncTransformer(_clipped) | self.sampler
+
+    @property
+    def _multiclass(self) -> bool:
+        return False
+
+    def learn_one(self, x: FeatureDict, y: Label, w: float = 1.0) -> None:
+        self.steps.learn_one(x, y, w=w)
+
+    def predict_proba_one(self, x: FeatureDict, **kwargs: Any) -> dict[Label, float]:  # noqa: ARG002
+        found: dict[Label, float] = self.steps.predict_proba_one(x)
+        return found
 
     def probabilities(self, names: tuple[str, ...], rows: Rows) -> Floats:
         """Return the probability of fraud of rows with these columns, shape (n,)."""
         if not isinstance(self.sampler, Sampler):  # an ensemble of its own
-            by_row = (dict(zip(names, row, strict=True)) for row in rows.tolist())
+            by_row = (FeatureDict(zip(names, row, strict=True)) for row in rows.tolist())
             return np.array([self.predict_proba_one(x).get(True, 0.5) for x in by_row])
         mean = np.array([self.scaler.means[n] for n in names])
         deviation = np.sqrt([self.scaler.vars[n] for n in names])
@@ -111,6 +132,7 @@ def _forest(strategy: str, target_share: float, half_life: float, seed: int) -> 
         n_models=5,
         max_features=0.6,  # type: ignore[arg-type] # River takes a share, and says it does not
         leaf_prediction="mc",  # naive Bayes in the leaves costs ten times as much
+        grace_period=200,  # looking for a split is what a tree costs most
         seed=seed,
     )
     sampled: Learner = SAMPLERS[strategy](trees, target_share, half_life, seed)  # type: ignore[assignment] # its `w` has a default

@@ -90,25 +90,26 @@ class Pending:
         features: Rows,
     ) -> None:
         """Hold transactions with the score and decision they were given."""
-        for i, tx in enumerate(batch):
-            slot = self._slot()
-            if slot == len(self._ids):
-                self._ids.append(tx.transaction_id)
-                self._origins.append(tx.nameOrig)
-                self._destinations.append(tx.nameDest)
-            else:
-                self.expired += not self._labelled[slot]
-                del self._slots[self._ids[slot]]
-                self._ids[slot] = tx.transaction_id
-                self._origins[slot] = tx.nameOrig
-                self._destinations[slot] = tx.nameDest
-            self._slots[tx.transaction_id] = slot
-            self._numbers[slot] = (times_seconds[i], scores[i], tx.amount)
-            self._alerts[slot] = alerts[i]
-            self._labelled[slot] = False
-            self._features[slot] = features[i]
-            if self._early and (label := self._early.pop(tx.transaction_id, None)) is not None:
-                self._met.append(label)
+        first = 0
+        while first < len(batch):  # up to the end of the ring at a time
+            here = slice(self._next, min(self._next + len(batch) - first, self.max_pending))
+            rows = slice(first, first + here.stop - here.start)
+            self._make_room(here)
+            ids = [tx.transaction_id for tx in batch[rows]]
+            self._ids[here] = ids
+            self._origins[here] = [tx.nameOrig for tx in batch[rows]]
+            self._destinations[here] = [tx.nameDest for tx in batch[rows]]
+            self._slots.update(zip(ids, range(here.start, here.stop), strict=True))
+            self._numbers[here, 0] = times_seconds[rows]
+            self._numbers[here, 1] = scores[rows]
+            self._numbers[here, 2] = [tx.amount for tx in batch[rows]]
+            self._alerts[here] = alerts[rows]
+            self._labelled[here] = False
+            self._features[here] = features[rows]
+            if self._early:
+                met = (self._early.pop(transaction_id, None) for transaction_id in ids)
+                self._met += [label for label in met if label is not None]
+            first, self._next = rows.stop, here.stop % self.max_pending
 
     def join(self, labels: Sequence[Label]) -> Joined:
         """Return the labels that meet their transaction now, those that came early included."""
@@ -184,12 +185,14 @@ class Pending:
             else:
                 self._early[label.transaction_id] = label
 
-    def _slot(self) -> int:
-        slot = self._next
-        self._next = (slot + 1) % self.max_pending
-        if slot >= len(self._labelled):
+    def _make_room(self, here: slice) -> None:
+        """Have arrays that reach so far, and let go what is held there."""
+        while here.stop > len(self._labelled):
             self._grow()
-        return slot
+        if here.start < len(self._ids):  # it has been round
+            for transaction_id in self._ids[here]:
+                del self._slots[transaction_id]
+            self.expired += int((~self._labelled[here]).sum())
 
     def _wait(self, label: Label) -> None:
         self.repeated += label.transaction_id in self._early

@@ -89,5 +89,29 @@ def stack(  # noqa: PLR0917 - three columns, then how
     return best
 
 
+def level(
+    log_odds: Floats, frauds: Bools, weights: Floats, expected: float, strength: float
+) -> float:
+    """Return the bias with which log-odds, shape (n,), announce as many frauds as there were.
+
+    Held to the bias that is `expected` by ``strength / 2`` times the squared distance.
+
+    >>> log_odds, frauds = np.full(100, -1.0), np.arange(100) < 50
+    >>> round(level(log_odds, frauds, np.ones(100), expected=0.0, strength=0.0), 3)
+    1.0
+    """
+    bias = expected
+    for _ in range(_STEPS):
+        p = 1.0 / (1.0 + np.exp(-np.clip(log_odds + bias, -50.0, 50.0)))
+        slope = float(weights @ (p - frauds)) + strength * (bias - expected)
+        step = slope / (float(weights @ (p * (1.0 - p))) + strength + 1e-12)
+        bias -= min(max(step, -1.0), 1.0)
+        if abs(step) < _NEAR:
+            break
+    return bias
+
+
 _BIAS = 0.1
+_STEPS, _NEAR = 30, 1e-6
+"""Newton's method: steps at most, no further than 1 each, and how small the last one is."""
 _FURTHEST = 12.0

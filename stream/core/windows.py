@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core.traffic import counted
 from stream.events import WindowReport, utc
 
 BIN_WIDTH = 0.05
@@ -28,9 +30,10 @@ def score_bin(scores: Floats) -> Ints:
     >>> score_bin(np.array([0.0, 0.5, 1.0])).tolist()
     [-460, 0, 460]
     """
-    p = np.clip(scores, 1e-12, 1 - 1e-12)
-    bins = np.floor(np.log(p / (1 - p)) / BIN_WIDTH + 1e-9).astype(np.int64)
-    return np.clip(bins, -BIN_LIMIT, BIN_LIMIT)
+    p = np.minimum(np.maximum(scores, 1e-12), 1 - 1e-12)
+    bins = np.floor(np.log(p / (1 - p)) / BIN_WIDTH + 1e-9)
+    bounded: Floats = np.minimum(np.maximum(bins, -BIN_LIMIT), BIN_LIMIT)
+    return bounded.astype(np.int64)
 
 
 def log_loss(scores: Floats, frauds: Bools) -> Floats:
@@ -73,12 +76,12 @@ def ranked_average_precision(
     """
     values, tie = np.unique(-scores, return_inverse=True)
 
-    def counted(of: Bools) -> list[float]:
+    def counts(of: Bools) -> list[float]:
         stands_for = None if weights is None else weights[of]
-        counts: list[float] = np.bincount(tie[of], stands_for, minlength=len(values)).tolist()
-        return counts
+        found: list[float] = np.bincount(tie[of], stands_for, minlength=len(values)).tolist()
+        return found
 
-    return average_precision(counted(~frauds), counted(frauds))
+    return average_precision(counts(~frauds), counts(frauds))
 
 
 @dataclass(slots=True)
@@ -216,10 +219,10 @@ class Windows:
 
     def _by_window(self, times_seconds: Floats) -> Iterable[tuple[_Window, Ints]]:
         """The open windows of the times, each with its rows; rows of closed ones are late."""
-        starts = (times_seconds // self.seconds).astype(np.int64) * self.seconds
-        for start in np.unique(starts).tolist():
-            rows = np.flatnonzero(starts == start)
-            window = self._window(start)
+        numbers = times_seconds // self.seconds
+        for number, _ in counted(numbers):
+            rows = np.flatnonzero(numbers == number)
+            window = self._window(number * self.seconds)
             if window is None:
                 self.late += len(rows)
             else:
@@ -244,8 +247,7 @@ class Windows:
 
     @staticmethod
     def _count(window: _Window, scores: Floats, column: int) -> None:
-        bins, counts = np.unique(score_bin(scores), return_counts=True)
-        for bin_, count in zip(bins.tolist(), counts.tolist(), strict=True):
+        for bin_, count in Counter(score_bin(scores).tolist()).items():
             window.histogram.setdefault(bin_, [0, 0, 0])[column] += count
 
     def _report(self, start: int) -> WindowReport:

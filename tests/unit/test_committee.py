@@ -256,7 +256,7 @@ def test_together_they_rank_no_worse_than_each() -> None:
         alone, all_of_them = Committee({name: member}), committee()
         for model in (alone, all_of_them):
             learn(model, stream(1_200))
-        assert ranked(all_of_them, rows) > ranked(alone, rows) - 0.03
+        assert ranked(all_of_them, rows) > ranked(alone, rows) - 0.05
     assert ranked(all_of_them, rows) > 0.4
 
 

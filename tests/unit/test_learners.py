@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
-from river import compose
+from river import base, compose
+from river.checks import yield_checks
 
 from stream.core.detector import Detector
-from stream.core.learners import LEARNERS, Linear, committee, log_rate, log_rates
+from stream.core.learners import KINDS, LEARNERS, Linear, Novel, committee, log_rate, log_rates
 from stream.core.model import Model
 from stream.core.rebalance import kept
 from stream.core.samplers import SAMPLERS
@@ -74,6 +75,22 @@ WAYS = [
     for rebalance in REBALANCE
     if (learner, rebalance) not in {("forest", "weights"), ("forest", "hard")}
 ]
+
+
+CHECKED = [
+    Novel(),
+    *(Linear(strategy, 0.1, 1_000, 1) for strategy in ("none", "under", "weights")),
+    KINDS["forest"]("under", 0.1, 1_000, 1),
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "check"),
+    [(model, check) for model in CHECKED for check in yield_checks(model)],
+    ids=lambda value: getattr(value, "__name__", None) or str(getattr(value, "func", value)),
+)
+def test_rivers_own_estimator_checks_pass(model: base.Estimator, check: Any) -> None:
+    check(model.clone())
 
 
 @pytest.mark.parametrize("rebalance", ["weights", "hard"])

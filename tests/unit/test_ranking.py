@@ -17,7 +17,7 @@ from benchmarks.ranking.described import Described, describe
 from benchmarks.ranking.drift import back_after, matured_at, recovery, rolling
 from benchmarks.ranking.grades import calibration_error, grade
 from benchmarks.ranking.sources import mislabelled, stream_of, thinned
-from benchmarks.ranking.streams import Stream, journey, settings
+from benchmarks.ranking.streams import DAY, Stream, journey, settings
 from stream.core.detector import Detector
 from stream.core.evaluate import Scorecard, evaluate
 from stream.core.model import Model
@@ -187,18 +187,38 @@ def test_recovery_is_counted_in_labels_from_the_change_on() -> None:
     never = recovery([changing(0)])
     assert never.back_after == 0
     assert never.before == never.lowest == never.after == 1.0
+    assert never.calibration_before == pytest.approx(1.0)
     found = recovery([changing(3_000)])
     assert found.blind_labels == 1_000
     assert found.lowest < 0.2
     assert found.back_after is not None
     assert 2_000 < found.back_after <= 7_000
-    assert found.changed_block == 2
+    assert len(found.calibrations) == (40_000 - 15_000) // 5_000
     assert [round(c or 0, 2) for c in found.calibrations[:2]] == [1.0, 1.0]
+
+
+def test_the_level_before_a_change_is_that_of_the_same_time_of_day() -> None:
+    """By night, a tenth of the transactions and as many frauds: ranked alike, rarer by day."""
+    stream, _ = changing(0)
+    n, chance = len(stream), np.random.default_rng(1)
+    times = np.arange(n) * 20.0
+    night = times % DAY >= DAY / 2
+    frauds = chance.random(n) < np.where(night, 0.2, 0.02)
+    stream = replace(
+        stream, times_seconds=times, frauds=frauds, labels=frauds, drift_seconds=20.0 * 17_280
+    )
+    scores = np.where(frauds, 1.0, 0.0) + chance.normal(size=n)
+    precision, level = rolling(stream, scores)
+    assert precision.max() > 2 * precision.min()
+    share = precision[10:-1] / level[10:-1]
+    assert abs(share - 1.0).max() < 0.2
 
 
 def test_a_curve_that_stays_low_is_not_back() -> None:
     assert back_after(np.full(30, 0.2), 0.5) is None
-    assert len(rolling(np.zeros(3_000), np.zeros(3_000, np.bool_), 1_000)) == 5
+    stream, scores = changing(0)
+    precision, level = rolling(stream, scores)
+    assert len(precision) == len(level) == (40_000 - 15_000 - 1_000) // 500 + 1
 
 
 def test_rows_are_named_by_patterns_and_an_unknown_one_is_said() -> None:

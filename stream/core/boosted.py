@@ -48,8 +48,8 @@ class BoostedTrees(base.Classifier):
     them at once or in the background (`executor`). Between two fits nothing changes.
 
     The next fit comes when what was learned has grown by the share `growth` since the last: often
-    in the beginning, seldom later, at a bounded cost per example. `refresh` makes them up to three
-    times as frequent again.
+    in the beginning, seldom later, at a bounded cost per example. `refresh` makes them up to
+    twice as frequent again.
     Chen and Guestrin, "XGBoost: a scalable tree boosting system" (KDD 2016).
 
     Parameters
@@ -88,7 +88,7 @@ class BoostedTrees(base.Classifier):
         target_share: float = 0.1,
         strategy: str = "weights",
         *,
-        growth: float = 0.1,
+        growth: float = 0.12,
         min_frauds: int = 20,
         min_examples: int = 200,
         max_examples: int = 100_000,
@@ -182,7 +182,7 @@ class BoostedTrees(base.Classifier):
 
     def _least(self) -> int:
         """Examples between two fits at least: after `refresh` fits are dear, not boundless."""
-        return int(self._held * self.growth / 3)
+        return int(self._held * self.growth / 2)
 
     def _enough(self) -> bool:
         frauds = int(self._frauds[: self._held].sum())

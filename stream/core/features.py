@@ -24,6 +24,7 @@ from stream.core.accounts import (
     Accounts,
     Bools,
     History,
+    Ints,
 )
 from stream.core.novelty import Novelty
 from stream.core.own import OwnFeatures
@@ -36,7 +37,7 @@ _LONGEST_HOURS = 24.0 * 60
 """Not seen for longer than this is as good as never."""
 _LEAST_DEVIATION = 0.3
 """Added to a deviation of log amounts: two equal payments do not make a third one unusual."""
-_SIDES = {"orig": ORIGIN, "dest": DESTINATION}
+_SIDES = ("orig", "dest")
 
 
 class Features:
@@ -112,9 +113,8 @@ class Features:
         history = self.accounts.observe(
             names, roles, np.repeat(times_seconds, 2), np.repeat(amount, 2)
         )
-        for role in _SIDES.values():
-            own = History(*(part[role::2] for part in history))
-            columns += _history(own, role, columns[0])
+        sides = _history(history, roles, np.repeat(columns[0], 2))
+        columns.append(sides.reshape(n, 2 * sides.shape[1]))
         columns += self.own.columns(batch)
         return np.column_stack(columns).astype(np.float32)
 
@@ -182,28 +182,33 @@ def feature_names(types: Sequence[str], half_lives_hours: Sequence[float]) -> tu
     return tuple(names)
 
 
-def _history(history: History, role: int, log_amount: Floats) -> list[Floats]:
-    """Return the columns of one side, by half-life together, shape (n, H), or alone, shape (n,)."""
-    sums, labels = history.sums[:, role], history.labels[:, role]
+def _history(history: History, roles: Ints, log_amount: Floats) -> Floats:
+    """Return the columns of one side for each event in its role, shape (2n, k)."""
+    each = np.arange(len(roles))
+    sums, labels = history.sums[each, roles], history.labels[each, roles]
     count = sums[:, COUNT]
     known = count > 1e-3
-    mean = sums[:, LOG_AMOUNT] / np.maximum(count, 1e-9)
-    variance = sums[:, LOG_SQUARED] / np.maximum(count, 1e-9) - mean**2
+    some = np.maximum(count, 1e-9)
+    mean = sums[:, LOG_AMOUNT] / some
+    variance = sums[:, LOG_SQUARED] / some - mean**2
     ratio = np.where(known, log_amount[:, None] - mean, 0.0)
     unusual = ratio / (np.sqrt(np.maximum(variance, 0.0)) + _LEAST_DEVIATION)
-    fraud = labels[:, FRAUDS] / (labels[:, LABELS] + 1.0)
-    ages = np.minimum(history.ages_seconds[:, role] / 3600.0, _LONGEST_HOURS)
-    since, label_age, fraud_age = np.log1p(ages[:, (SEEN, LABELLED, FRAUD)]).T
-    run = np.where(ages[:, RUN] < _LONGEST_HOURS, np.log1p(ages[:, RUN]), 0.0)
-    turned = log_amount - np.log1p(history.sums[:, 1 - role, AMOUNT, 0])
-    return [
-        np.log1p(count),
-        ratio,
-        np.minimum(np.maximum(unusual, -10.0), 10.0),
-        fraud,
-        np.log1p(labels[:, LABELS, -1]),
-        *(since, label_age, fraud_age, run, turned),
-    ]
+    ages = np.minimum(history.ages_seconds[each, roles] / 3600.0, _LONGEST_HOURS)
+    logs = np.log1p(ages)
+    run = np.where(ages[:, RUN] < _LONGEST_HOURS, logs[:, RUN], 0.0)
+    turned = log_amount - np.log1p(history.sums[each, 1 - roles, AMOUNT, 0])
+    return np.column_stack(
+        [
+            np.log1p(count),
+            ratio,
+            np.minimum(np.maximum(unusual, -10.0), 10.0),
+            labels[:, FRAUDS] / (labels[:, LABELS] + 1.0),
+            np.log1p(labels[:, LABELS, -1]),
+            logs[:, (SEEN, LABELLED, FRAUD)],
+            run,
+            turned,
+        ]
+    )
 
 
 def _balance(values: Sequence[float | None]) -> tuple[Floats, Floats]:

@@ -312,19 +312,19 @@ def test_a_refresh_brings_the_next_fit_nearer() -> None:
     due = next(p for p in usual if p > 2_100)
     changed.refresh()
     found = fit_positions(changed, rows[2_100:])
-    assert 2_100 + 50 <= found[0] < 2_500 < due
+    assert 2_100 + 50 <= found[0] < 2_800 < due
     # And those after it, as in the beginning, for a while.
     assert len(found) > len([p for p in usual if p > 2_100])
 
 
 @pytest.mark.parametrize("growth", [0.5, 1.0])
-def test_refreshing_makes_no_more_than_three_fits_of_one(growth: float) -> None:
+def test_refreshing_makes_no_more_than_two_fits_of_one(growth: float) -> None:
     """However often it is said that the stream has changed: fits must not cost more than that."""
     found = fit_positions(trees(growth=growth), stream(3_500), refresh_from=1_500)
     after = [p for p in found if p > 1_500]
     assert len(after) >= 3
     for one, other in itertools.pairwise(after):
-        assert other - one >= int(one * growth / 3)
+        assert other - one >= int(one * growth / 2)
 
 
 def test_a_refresh_never_puts_a_fit_off() -> None:

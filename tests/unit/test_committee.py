@@ -406,7 +406,7 @@ def test_a_drift_of_the_error_has_trees_fitted_again_soon() -> None:
     learn(model, stream(3_000))
     trees: Any = model.learners["lazy"]
     assert trees.fits == 3
-    learn(model, stream(2_000, 0.1, seed=1, by="z"))
+    learn(model, stream(2_300, 0.1, seed=1, by="z"))
     assert model.drift.found["error"] > 0
     assert trees.fits > 3
 

@@ -29,6 +29,7 @@ from stream.core.accounts import (
 from stream.core.novelty import Novelty
 from stream.core.own import OwnFeatures
 from stream.events import Transaction
+from stream.settings import OwnError
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
@@ -69,7 +70,7 @@ class Features:
         self.own = OwnFeatures(own)
         self.names = feature_names(types, half_lives_hours) + self.own.names
         if len(set(self.names)) < len(self.names):
-            raise ValueError(
+            raise OwnError(
                 f"features {own!r} has a name that Weir's own features have, too: "
                 f"{', '.join(sorted(n for n in self.own.names if self.names.count(n) > 1))}"
             )

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from stream.core.features import Features
 from stream.core.own import OwnFeatures, named
 from stream.events import Transaction
+from stream.settings import OwnError
 
 ORIGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -170,7 +171,7 @@ def test_own_columns_come_last_and_change_no_other(module: Writes) -> None:
 @pytest.mark.parametrize("name", ["amount", "novelty", "orig_since", "type_PAYMENT"])
 def test_a_name_that_there_is_already_is_an_error_that_names_it(module: Writes, name: str) -> None:
     source = f'FEATURES = {{"fine": lambda tx: 1, "{name}": lambda tx: 2}}'
-    with pytest.raises(ValueError, match=f"has a name that Weir's own .*: {name}$"):
+    with pytest.raises(OwnError, match=f"has a name that Weir's own .*: {name}$"):
         features(f"{module(source)}:FEATURES")
 
 

@@ -22,7 +22,7 @@ import itertools
 import json
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,7 +31,7 @@ import numpy as np
 from producers.options import duration
 from producers.replay import COLUMNS, read_table
 from stream.core.detector import Detector
-from stream.core.evaluate import Row, Scorecard
+from stream.core.evaluate import Row, Scorecard, outcomes, slices
 from stream.core.features import Floats, Rows
 from stream.core.model import Model
 from stream.core.threshold import MAX_SCORE
@@ -65,16 +65,6 @@ class Apart(Model):
         return found
 
 
-def slices(rows: Sequence[Row], settings: Settings) -> Iterator[tuple[int, list[Row]]]:
-    """Rows by slice of event time."""
-
-    def number(row: Row) -> int:
-        return math.floor(row[0].time_seconds(settings.step_origin) / settings.align_seconds)
-
-    for slice_, group in itertools.groupby(rows, key=number):
-        yield slice_, list(group)
-
-
 def played(
     detector: Detector, rows: Sequence[Row], feedback: timedelta, delay: timedelta, card: Scorecard
 ) -> None:
@@ -83,15 +73,14 @@ def played(
     settings = detector.settings
     due: list[tuple[int, int, Label]] = []
     count = itertools.count()
-    for slice_, batch in slices(rows, settings):
+    for slice_, batch, _ in slices(rows, settings.step_origin, settings.align_seconds):
         labels = []
         while due and due[0][0] <= slice_:
             labels.append(heapq.heappop(due)[2])
         _, examples = detector.on_labels(0, labels)
         detector.on_examples(examples, detector.model.position + len(examples))
         decisions = detector.on_transactions(0, [tx for tx, _ in batch])
-        truth = {tx.transaction_id: bool(is_fraud) for tx, is_fraud in batch}
-        frauds = [truth[tx.transaction_id] for tx in decisions.transactions]
+        frauds = outcomes(decisions, batch)
         card.begin(float(decisions.times_seconds[0]))
         card.grade(decisions, frauds)
         for tx, seconds, alerted, fraud in zip(
@@ -101,7 +90,7 @@ def played(
             at = utc(float(seconds)) + (feedback if soon else delay)
             label = Label(
                 transaction_id=tx.transaction_id,
-                is_fraud=fraud,
+                is_fraud=bool(fraud),
                 labelled_at=at,
                 source="analyst" if soon else "chargeback",
             )

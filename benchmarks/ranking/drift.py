@@ -58,36 +58,28 @@ def recovery(runs: Sequence[tuple[Stream, Floats]]) -> Recovery:
 
     Raises `ValueError` for a stream that does not change.
     """
-    curves = [rolling(stream, scores) for stream, scores in runs]
+    curves, before, since, blind = [], [], [], []
+    for stream, scores in runs:
+        first, changed = int(np.flatnonzero(stream.graded)[0]), _changed_row(stream)
+        curves.append(rolling(stream, scores))
+        before.append((scores[first:changed], stream.frauds[first:changed]))
+        since.append((scores[changed:], stream.frauds[changed:]))
+        blind.append(int(np.searchsorted(matured_at(stream), 1)) - changed)
     steps = min(len(precision) for precision, _ in curves)
-    precision, level = (
-        np.mean([curve[side][:steps] for curve in curves], axis=0) for side in (0, 1)
-    )
+    precision, level = np.mean([[side[:steps] for side in curve] for curve in curves], axis=0)
     share = precision / level
-    changed = [_changed_row(stream) for stream, _ in runs]
-    spans = [
-        (scores[at:], stream.frauds[at:])
-        for at, (stream, scores) in zip(changed, runs, strict=True)
-    ]
-    earlier = [
-        (scores[:at][stream.graded[:at]], stream.frauds[:at][stream.graded[:at]])
-        for at, (stream, scores) in zip(changed, runs, strict=True)
-    ]
-    blind = [
-        np.searchsorted(matured_at(stream), 1) - at
-        for at, (stream, _) in zip(changed, runs, strict=True)
-    ]
+    blocks = range(0, min(len(scores) for scores, _ in since) - BLOCK + 1, BLOCK)
     return Recovery(
         before=float(level.mean()),
         lowest=float(share[: 2 * BLOCK // STRIDE].min()),
         after=float(share[-BLOCK // STRIDE :].mean()),
         back_after=back_after(share, BACK),
-        calibration_before=_calibration(earlier),
+        calibration_before=_calibration(before),
         calibrations=tuple(
             _calibration(
-                [(scores[at : at + BLOCK], frauds[at : at + BLOCK]) for scores, frauds in spans]
+                [(scores[at : at + BLOCK], truth[at : at + BLOCK]) for scores, truth in since]
             )
-            for at in range(0, min(len(scores) for scores, _ in spans) - BLOCK + 1, BLOCK)
+            for at in blocks
         ),
         blind_labels=round(float(np.mean(blind))),
     )

@@ -192,7 +192,7 @@ def evaluate(
             detector.on_examples(examples, detector.model.position + len(examples))
         return clock() - begun
 
-    for slice_, batch, times in _slices(rows, settings.step_origin, settings.align_seconds):
+    for slice_, batch, times in slices(rows, settings.step_origin, settings.align_seconds):
         busy_seconds += learn_until(slice_)
         scorecard.begin(times[0])
         for i in range(0, len(batch), settings.max_batch):
@@ -201,7 +201,7 @@ def evaluate(
             begun = clock()
             decisions = detector.on_transactions(0, transactions)
             busy_seconds += clock() - begun
-            scorecard.grade(decisions, _outcomes(decisions, part))
+            scorecard.grade(decisions, outcomes(decisions, part))
         for (tx, is_fraud), seconds in zip(batch, times, strict=True):
             label = None if is_fraud is None else label_of(tx, is_fraud)
             if label is None:
@@ -222,7 +222,7 @@ def evaluate(
     return busy_seconds + learn_until(math.inf)
 
 
-def _slices(
+def slices(
     rows: Iterable[Row], step_origin: datetime, slice_seconds: int
 ) -> Iterator[tuple[int, list[Row], list[float]]]:
     """Slices of event time that hold rows: number, rows, and their times in seconds."""
@@ -240,7 +240,7 @@ def _slices(
         yield number, batch, times
 
 
-def _outcomes(decisions: Decisions, batch: Sequence[Row]) -> list[bool | None]:
+def outcomes(decisions: Decisions, batch: Sequence[Row]) -> list[bool | None]:
     """The truth about what was decided: a second copy of a transaction is not decided again."""
     if len(decisions.transactions) == len(batch):
         return [is_fraud for _, is_fraud in batch]

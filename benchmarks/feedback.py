@@ -126,7 +126,7 @@ def main() -> None:
         model = Apart(settings, args.label_delay) if row == "apart" else Model(settings)
         card = Scorecard(args.score_from)
         feedback = args.label_delay if row == "late" else args.feedback_delay
-        played(Detector.create(settings, model), rows, feedback, args.label_delay, card)
+        played(Detector(settings, model), rows, feedback, args.label_delay, card)
         figures[row] = found = card.quality().asdict()
         print(
             f"{row:<8}{found['average_precision']:>18.4f}{found['log_loss']:>10.5f}"

@@ -49,7 +49,7 @@ class Trial:
     alerts: list[Bools] = field(default_factory=list)
 
     def decide(self, decisions: Decisions) -> None:
-        by_budget = self.decider.budget.decide(decisions.times_seconds, decisions.scores)
+        by_budget = self.decider.shards[0].budget.decide(decisions.times_seconds, decisions.scores)
         value = self.decider.model.threshold.value
         self.alerts.append(decisions.scores >= (by_budget if value is None else value))
 
@@ -84,12 +84,14 @@ def run(rows: list[Row], delay: timedelta, given: dict[str, Any], missing: float
     """Run the detector over the rows, with so great a share of the labels missing."""
     settings = Settings(**given)
     model = Judged(settings)
-    detector = Watched(settings, model, Detector.create(settings, model).budget)
+    detector = Watched(settings, model)
     detector.decided = []
     model.trials = detector.trials = []
     for policy in POLICIES:
         chosen = Settings(**given | {"threshold": policy})
-        detector.trials.append(Trial(policy, Detector.create(chosen, Model(chosen))))
+        decider = Detector(chosen, Model(chosen))
+        decider.open(0)
+        detector.trials.append(Trial(policy, decider))
     chance = np.random.default_rng(settings.seed)
     evaluate(
         detector,

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from producers.columns import COLUMNS, TableError
 from stream import __doc__ as journey
 from stream.evaluation import OF_THE_BUS, GradingError, RequestError
-from stream.events import Alert, Example, Label, Transaction
+from stream.events import Alert, Decided, Example, Label, Transaction
 from stream.io.bus import (
     BusAddressError,
     BusError,
@@ -47,6 +47,19 @@ _SCHEMAS: dict[str, type[BaseModel]] = {
     "label": Label,
     "alert": Alert,
     "example": Example,
+    "decided": Decided,
+}
+_DECIDED_BYTES = 8_388_608
+"""Of a batch as large as the settings allow, with ids as long as they may be."""
+_STATE_CONFIG = {
+    "cleanup.policy": "compact",
+    "retention.ms": "-1",
+    # A worker that starts reads all of it, so what was replaced is to go soon.
+    "segment.bytes": "33554432",
+    "segment.ms": "600000",
+    "min.cleanable.dirty.ratio": "0.1",
+    "max.compaction.lag.ms": "900000",
+    "delete.retention.ms": "3600000",
 }
 _COMMON = ("bus", "redis", "log_format", "log_level")
 
@@ -105,7 +118,7 @@ def load_settings(args: argparse.Namespace) -> Settings:
 
 
 def topic_specs(settings: Settings) -> list[TopicSpec]:
-    """Return the five topics as the settings want them."""
+    """Return the topics as the settings want them."""
     inputs, example_bytes = settings.max_message_bytes, 1_048_576
     return [
         TopicSpec(settings.transactions_topic, settings.partitions, inputs),
@@ -115,6 +128,8 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
             settings.training_topic, 1, example_bytes, {"retention.ms": "-1"}
         ),  # the model is rebuilt from it: kept for ever
         TopicSpec(settings.dead_letters_topic, 1, inputs + 65_536),
+        TopicSpec(settings.decisions_topic, settings.partitions, _DECIDED_BYTES),
+        TopicSpec(settings.state_topic, settings.partitions, 1_048_576, _STATE_CONFIG),
     ]
 
 
@@ -195,6 +210,23 @@ def topics(settings: Settings, _: argparse.Namespace) -> int:
     for spec in specs:
         state = "created" if spec.name in made else "there already"
         print(f"{spec.name:<16} {spec.partitions:>3} partition(s)  {state}")
+    return EXIT_OK
+
+
+def state(settings: Settings, args: argparse.Namespace) -> int:
+    """Show, verify or forget what is saved of a worker's state."""
+    from stream.saved import reset, show
+
+    if args.action != "reset":
+        sound = show(settings, thorough=args.action == "verify", as_json=args.json)
+        return EXIT_OK if sound else EXIT_FAILURE
+    if not args.yes:
+        raise UsageError(
+            "reset forgets the account state of all partitions and the model's snapshot, and a "
+            "worker that starts rebuilds them from the topics, as far as these reach back. Stop "
+            "the workers, then give --yes"
+        )
+    print(f"forgotten: {reset(settings)}")
     return EXIT_OK
 
 
@@ -408,6 +440,16 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("topics", topics, "make the topics that are missing")
     sub.add_argument("action", choices=("create",))
     _settings_flags(sub, only=(*_COMMON, *topic_names, "partitions", "max_message_bytes"))
+
+    sub = command("state", state, "what is saved of a worker's state")
+    sub.add_argument(
+        "action",
+        choices=("show", "verify", "reset"),
+        help="show it; verify: read all of it as a worker would; reset: forget it",
+    )
+    sub.add_argument("--json", action="store_true", help="as JSON")
+    sub.add_argument("--yes", action="store_true", help="of reset: do it")
+    _settings_flags(sub)
 
     sub = command("schema", schema, "the JSON Schema of what is on a topic")
     sub.add_argument("event", choices=tuple(_SCHEMAS))

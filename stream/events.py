@@ -147,6 +147,24 @@ class Example(Event):
     features: dict[str, Feature]
 
 
+class Decided(Event):
+    """What one commit of a worker did with a partition: one record of the decisions topic.
+
+    Positions are next offsets, from and to: the records between were handled together. A
+    transaction is flagged where its score is at least its threshold. Transactions that had been
+    decided before, and what cannot be read, are not among them.
+    """
+
+    transactions: tuple[int, int]
+    labels: tuple[int, int]
+    decided_at: AwareDatetime
+    transaction_ids: tuple[str, ...] = ()
+    scores: tuple[Score, ...] = ()
+    thresholds: tuple[Score, ...] = ()
+    state: dict[str, float]
+    """Figures of the model then: position in the training log, fraud prior, sampling rate."""
+
+
 class WindowReport(BaseModel):
     """Counts of one tumbling window of one partition, as far as its labels have come.
 

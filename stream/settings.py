@@ -47,6 +47,10 @@ class Settings(BaseSettings):
     alerts_topic: str = Field("alerts", description="topic of alerts")
     training_topic: str = Field("training", description="topic of examples: the training log")
     dead_letters_topic: str = Field("dead-letters", description="topic of what could not be read")
+    decisions_topic: str = Field(
+        "decisions", description="topic of what each commit decided: scores and thresholds"
+    )
+    state_topic: str = Field("state", description="compacted topic of account state")
     partitions: Positive = Field(
         4, description="partitions of transactions and labels, when they are created"
     )
@@ -133,7 +137,9 @@ class Settings(BaseSettings):
         description="an event further ahead of its publication is a dead letter: 1 where clocks "
         "are real, more where event time is simulated",
     )
-    max_batch: Positive = Field(2_000, description="records handled at once")
+    max_batch: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        2_000, description="records handled at once, at most 10,000"
+    )
     max_record_bytes: Positive = Field(
         65_536, description="a larger message is a dead letter, unread"
     )
@@ -142,7 +148,9 @@ class Settings(BaseSettings):
     )
     reject_window: Positive = Field(20_000, description="messages over which that share is taken")
     state_dir: Path | None = Field(
-        None, description="where snapshots are kept; none: state is rebuilt from the topics"
+        None,
+        description="where a snapshot of the model is kept; none: it is rebuilt from the training "
+        "log",
     )
     checkpoint_seconds: PositiveFloat = Field(30, description="time between snapshots")
     redis_prefix: str = Field("weir", description="prefix of every Redis key")

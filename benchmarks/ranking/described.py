@@ -69,7 +69,7 @@ class Described:
 
 def opened(given: Settings, stream: Stream, *, keep: bool = False) -> tuple[Detector, Watched]:
     """Return Weir's detector with partition 0 open, and its features with the stream's extras."""
-    detector = Detector.create(given, Model(given))
+    detector = Detector(given, Model(given))
     shard = detector.open(0)
     watched = Watched(shard.features, stream, keep=keep)
     shard.features = cast(Features, watched)

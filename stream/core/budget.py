@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,12 @@ _LOOKS_AHEAD = 8
 """A look comes when an eighth of the period's remaining traffic has passed, if not sooner."""
 _PRIOR_SHARE = 0.1
 """How busy a period is counts against the usual from this share of a usual period on."""
+_GIVEN = ("count", "window_seconds", "max_share", "part", "parts", "memory")
+_PLAIN = (
+    *("value", "_next_value", "_period", "_begun_seconds"),
+    *("_credit", "_gap", "_until_look"),
+)
+"""What of the state is a number."""
 
 
 class BudgetThreshold:
@@ -48,6 +56,10 @@ class BudgetThreshold:
         Length of the period in event time.
     max_share
         Share of the transactions flagged at most, however few make a period.
+    part, parts
+        Which of how many parts of the stream is decided here: it has its share of the budget. The
+        alerts that a period allows to the parts add up to those of the whole, also where they are
+        fewer than the parts.
     memory
         How many scores are remembered.
     every
@@ -60,18 +72,20 @@ class BudgetThreshold:
         window_seconds: float,
         *,
         max_share: float = 1.0,
+        part: int = 0,
+        parts: int = 1,
         memory: int = 10_000,
         every: int = 250,
     ) -> None:
         self.count = count
         self.window_seconds = window_seconds
         self.max_share = max_share
+        self.part = part
+        self.parts = parts
         self.memory = memory
         self.every = every
         self.value = 1.0
         """Threshold in force for the period under way."""
-        self.part = 1.0
-        """The part of the stream that is decided here: of the budget, so much is ours."""
         self.traffic: Traffic | None = None
         self._next_value = 1.0
         """Threshold for what belongs to another period, of which nothing is spent yet."""
@@ -106,8 +120,40 @@ class BudgetThreshold:
 
     def allowance(self, period: int) -> int:
         """Return the alerts that a period may have: whole numbers that add up to the budget."""
-        each = self.count * self.part
-        return math.floor(each * (period + 1) + 1e-6) - math.floor(each * period + 1e-6)
+        return self._until(period + 1) - self._until(period)
+
+    def snapshot(self) -> dict[str, NDArray[np.generic]]:
+        """Return the state as plain arrays."""
+        held = slice(self._begin, self._end)
+        rest = {name: getattr(self, name) for name in (*_GIVEN, *_PLAIN)} | {
+            "seen": list(self._seen.items()),
+            "spent": list(self._spent.items()),
+            "traffic": None if self.traffic is None else self.traffic.snapshot(),
+        }
+        return {
+            "scores": self._scores[held].copy(),
+            "times": self._times[held].copy(),
+            "rest": np.frombuffer(json.dumps(rest).encode(), dtype=np.uint8),
+        }
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take over a snapshot; not that of another budget."""
+        rest = json.loads(state["rest"].tobytes())
+        if any(rest[name] != getattr(self, name) for name in _GIVEN):
+            return
+        for name in _PLAIN:
+            setattr(self, name, rest[name])
+        self._seen, self._spent = (
+            {int(period): int(count) for period, count in rest[name]} for name in ("seen", "spent")
+        )
+        self.traffic = None if rest["traffic"] is None else Traffic.restored(rest["traffic"])
+        self._begin, self._end = 0, len(state["scores"])
+        self._scores[: self._end], self._times[: self._end] = state["scores"], state["times"]
+
+    def _until(self, period: int) -> int:
+        """Alerts that all periods before this one may have had."""
+        # Over the parts, these add up to floor(count * period) (Hermite's identity).
+        return math.floor(self.count * period / self.parts + self.part / self.parts + 1e-6)
 
     def _decide(self, times: Floats, scores: Floats) -> Floats:
         periods = np.floor_divide(times, self.window_seconds)
@@ -149,7 +195,7 @@ class BudgetThreshold:
         to_come, in_next = self._to_come(self.traffic, self._period, now)
         left = self.allowance(self._period) - self._spent.get(self._period, 0)
         self.value, self._next_value = self._quantiles(
-            left / max(to_come, 1.0), self.count * self.part / max(in_next, 1.0)
+            left / max(to_come, 1.0), self.count / self.parts / max(in_next, 1.0)
         )
         if left <= 0:
             self.value = 1.0

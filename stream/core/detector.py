@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -34,6 +34,15 @@ class Decisions(NamedTuple):
     reasons: Sequence[tuple[Reason, ...]]
 
 
+class Before(NamedTuple):
+    """What was decided before of transactions that are handled once more."""
+
+    scores: dict[str, tuple[float, float]]
+    """Score and threshold by transaction id."""
+    state: Mapping[str, float]
+    """Figures of the model then."""
+
+
 @dataclass(slots=True)
 class Shard:
     """The account state of one partition."""
@@ -41,6 +50,7 @@ class Shard:
     features: Features
     pending: Pending
     windows: Windows
+    budget: BudgetThreshold
     duplicates: int = 0
 
 
@@ -48,24 +58,36 @@ class Shard:
 class Detector:
     """Scores transactions, joins labels, learns examples. Pure: no clock, no socket.
 
-    `shards` holds the account state of each partition it works on; `model` what it has learned.
+    `shards` holds the account state of each partition it works on, of `partitions` that there are;
+    `model` what it has learned.
     """
 
     settings: Settings
     model: Model
-    budget: BudgetThreshold
+    partitions: int = 1
     shards: dict[int, Shard] = field(default_factory=dict)
 
-    def on_transactions(self, partition: int, batch: Sequence[Transaction]) -> Decisions:
-        """Decide about each transaction: score it by the past, hold score and features."""
+    def on_transactions(
+        self, partition: int, batch: Sequence[Transaction], before: Before | None = None
+    ) -> Decisions:
+        """Decide about each transaction: score it by the past, hold score and features.
+
+        What was decided `before` stands: then the batch only brings the account state to where it
+        was, and no reasons are given.
+        """
         shard = self.shards[partition]
         batch = _first_seen(shard, batch)
         times = shard.features.times_seconds(batch)
         features = shard.features.transform(batch, times)
-        scores = self.model.scores(shard.features.names, features)
-        by_budget = self.budget.decide(times, scores)
-        by_labels = self.model.threshold.value
-        thresholds = by_budget if by_labels is None else np.full(len(batch), by_labels)
+        if before and all(tx.transaction_id in before.scores for tx in batch):
+            known = [before.scores[tx.transaction_id] for tx in batch]
+            scores, thresholds = np.array(known, dtype=np.float64).reshape(-1, 2).T
+            shard.budget.decide(times, scores)
+            state = before.state
+        else:
+            scores = self.model.scores(shard.features.names, features)
+            thresholds = self._thresholds(shard, times, scores)
+            state = self.model.state()
         alerts = scores >= thresholds
         shard.pending.add(batch, times, scores, alerts, features)
         shard.windows.decided(
@@ -73,8 +95,10 @@ class Detector:
             scores,
             alerts,
             np.array([tx.amount for tx in batch]),
-            {"threshold": float(thresholds[-1]) if len(batch) else 1.0, **self.model.state()},
+            {"threshold": float(thresholds[-1]) if len(batch) else 1.0, **state},
         )
+        if before:
+            return Decisions(batch, times, scores, thresholds, alerts, ())
         names, habit = shard.features.names, self.model.habit.means
         why = reasons(names, features[alerts], habit, partial(self.model.log_odds, names))
         return Decisions(batch, times, scores, thresholds, alerts, why)
@@ -104,22 +128,19 @@ class Detector:
             self.model.learn(example)
         self.model.position = position
 
-    @classmethod
-    def create(cls, settings: Settings, model: Model) -> Detector:
-        """Return a detector that works on no partition yet."""
-        policy: Policy = model.threshold.policy
-        seconds: float = settings.window_seconds
-        if isinstance(policy, AlertBudget):
-            seconds = policy.period_seconds or seconds
-            return cls(settings, model, BudgetThreshold(policy.count, seconds))
-        budget = BudgetThreshold(settings.alert_budget, seconds, max_share=_UNLABELLED_SHARE)
-        return cls(settings, model, budget)
+    def _thresholds(self, shard: Shard, times: Floats, scores: Floats) -> Floats:
+        """That of the labels for all; the budget's while there are too few labels."""
+        by_budget = shard.budget.decide(times, scores)
+        by_labels = self.model.threshold.value
+        return by_budget if by_labels is None else np.full(len(scores), by_labels)
 
     @property
     def threshold(self) -> float:
-        """The threshold in force: the budget's until there are labels enough."""
+        """The threshold in force: the mean of the budgets' until there are labels enough."""
         by_labels = self.model.threshold.value
-        return self.budget.value if by_labels is None else by_labels
+        if by_labels is not None or not self.shards:
+            return 1.0 if by_labels is None else by_labels
+        return sum(shard.budget.value for shard in self.shards.values()) / len(self.shards)
 
     def open(self, partition: int) -> Shard:
         """Begin an empty account state for a partition and return it."""
@@ -131,8 +152,23 @@ class Detector:
             features,
             Pending(len(features.names), s.max_pending),
             Windows(partition, s.window_seconds, s.max_windows),
+            self._budget(partition),
         )
         return self.shards[partition]
+
+    def _budget(self, partition: int) -> BudgetThreshold:
+        """The share of a partition in the budget of the policy, or else of the settings."""
+        policy: Policy = self.model.threshold.policy
+        count, seconds, share = self.settings.alert_budget, 0.0, _UNLABELLED_SHARE
+        if isinstance(policy, AlertBudget):
+            count, seconds, share = policy.count, policy.period_seconds or 0.0, 1.0
+        return BudgetThreshold(
+            count,
+            seconds or self.settings.window_seconds,
+            max_share=share,
+            part=partition,
+            parts=self.partitions,
+        )
 
 
 def _first_seen(shard: Shard, batch: Sequence[Transaction]) -> list[Transaction]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +90,25 @@ class Traffic:
         if not self._until:
             return None
         return self._since_epoch(end_seconds) - self._since_epoch(begin_seconds)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as numbers and lists of them."""
+        return {
+            "mean": self._mean,
+            "days": self._days,
+            "until": self._until,
+            "open": list(self._open.items()),
+            "next": self._next,
+        }
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> Traffic:
+        """Return what `snapshot` was taken of."""
+        made = cls(0.0)
+        made._mean, made._days, made._until = state["mean"], state["days"], state["until"]
+        made._open = {int(hour): int(count) for hour, count in state["open"]}
+        made._next = state["next"]
+        return made
 
     def _since_epoch(self, seconds: float) -> float:
         days, rest = divmod(seconds, 24 * _HOUR)

@@ -129,7 +129,7 @@ def _detector(settings: Settings) -> Detector:
     """The detector asked for; what the user brought along is tried here, before the run."""
     try:
         OwnFeatures(settings.features)
-        return Detector.create(settings, Model(settings))
+        return Detector(settings, Model(settings))
     except ValueError as error:  # a learner, policy or features not known
         raise RequestError(str(error)) from error
 

@@ -54,18 +54,25 @@ class Record(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One message to publish. The key picks the partition unless `partition` is given."""
+    """One message to publish. The key picks the partition unless `partition` is given.
+
+    Without a value it is a tombstone: in a compacted topic, it forgets what the key held.
+    """
 
     topic: str
     key: bytes | None
-    value: bytes
+    value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
     partition: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic to create. `max_message_bytes` bounds one message, larger ones are refused."""
+    """A topic to create. `max_message_bytes` bounds one message, larger ones are refused.
+
+    `config` is Kafka's. The embedded bus heeds `cleanup.policy=compact`, and keeps the rest for
+    ever.
+    """
 
     name: str
     partitions: int
@@ -99,8 +106,16 @@ class Reader(Protocol):
         Partitions already read go on from the given position, whatever was fetched before.
         """
 
-    def poll(self, max_records: int, timeout_seconds: float) -> list[Record]:
-        """Return up to `max_records`, or [] when none came within the timeout."""
+    def poll(
+        self,
+        max_records: int,
+        timeout_seconds: float,
+        skip: Collection[TopicPartition] = (),
+    ) -> list[Record]:
+        """Return up to `max_records`, or [] when none came within the timeout.
+
+        Nothing is read from the partitions in `skip` this time.
+        """
 
     def position(self, source: TopicPartition) -> int:
         """The next offset that `poll` will return from this partition, or one past it.

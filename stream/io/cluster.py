@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -164,8 +164,8 @@ class Cluster:
             # What does not compress grows a little by the frames of the compressed format.
             if size + size // 128 > known[topic].max_message_bytes:
                 raise BusError(
-                    f"A message of {len(value)} bytes is too large for topic {topic}, which takes "
-                    f"{known[topic].max_message_bytes}. Send smaller ones, or raise its "
+                    f"A message of {len(value or b'')} bytes is too large for topic {topic}, which "
+                    f"takes {known[topic].max_message_bytes}. Send smaller ones, or raise its "
                     "max.message.bytes."
                 )
             if partition is not None and not 0 <= partition < known[topic].partitions:
@@ -228,6 +228,15 @@ def send(producer: Client, message: Message, topic: Topic) -> Any:
     return producer.send(
         topic_name, key=key, value=value, headers=list(headers), partition=partition
     )
+
+
+def pause(consumer: Client, skip: Collection[TopicPartition]) -> None:
+    """Have a consumer read nothing of these partitions, and of all others again."""
+    wanted = {KafkaPartition(*source) for source in skip} & consumer.assignment()
+    paused = consumer.paused()
+    if wanted != paused:
+        consumer.resume(*(paused - wanted))
+        consumer.pause(*(wanted - paused))
 
 
 def records(batches: dict[Any, list[Any]]) -> list[Record]:

@@ -88,7 +88,7 @@ class EmbeddedReader:
                             load_headers(headers) if headers else (),
                         )
                     )
-                    room -= len(value)
+                    room -= len(value or b"")
                     if room <= 0:
                         break
             if offset is not None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stream.core.alignment import Alignment, Item
 from stream.core.decode import Reject, decode
-from stream.core.detector import Decisions, Detector
+from stream.core.detector import Before, Decisions, Detector
 from stream.core.pending import Joined
 from stream.events import Example, Label, Transaction
 from stream.io.bus import Record, TopicPartition
@@ -68,26 +67,27 @@ class Intake:
         items = self._alignment.take(self.settings.max_batch, at_end, patient=patient)
         return [item.value for item in items]
 
-    def label_slice(self, batch: Batch) -> int:
-        """Return the newest event-time slice among the labels of a batch."""
-        times = [value.labelled_at.timestamp() for _, value in batch if isinstance(value, Label)]
-        return math.ceil(max(times, default=0.0) / self.settings.align_seconds)
-
-    def _item(self, record: Record) -> Item[TopicPartition, tuple[Record, Input]]:
-        source = TopicPartition(record.topic, record.partition)
+    def value(self, record: Record) -> Input:
+        """Return what a record carries, or the reason why it is not taken."""
         kind: type[Transaction] | type[Label]
         kind = Transaction if record.topic == self.settings.transactions_topic else Label
         value: Input = decode(record.value, kind, self.settings.max_record_bytes)
+        if isinstance(value, Transaction):
+            seconds = value.time_seconds(self.settings.step_origin)
+            ahead_days = (seconds - record.timestamp_ms / 1000.0) / 86_400.0
+            if ahead_days > self.settings.max_ahead_days:
+                return Reject(f"timestamp: {ahead_days:.0f} days ahead of its publication")
+        return value
+
+    def _item(self, record: Record) -> Item[TopicPartition, tuple[Record, Input]]:
+        source = TopicPartition(record.topic, record.partition)
+        value = self.value(record)
         last = self._last_seconds.get(source)
         if isinstance(value, Transaction):
             seconds = value.time_seconds(self.settings.step_origin)
         elif isinstance(value, Label):
             seconds = value.labelled_at.timestamp()
         else:  # goes with the message before it
-            seconds = last or 0.0
-        ahead_days = (seconds - record.timestamp_ms / 1000.0) / 86_400.0
-        if isinstance(value, Transaction) and ahead_days > self.settings.max_ahead_days:
-            value = Reject(f"timestamp: {ahead_days:.0f} days ahead of its publication")
             seconds = last or 0.0
         if last is not None:
             seconds = min(seconds, last + _JUMP_SECONDS)
@@ -99,7 +99,8 @@ class Intake:
 class Outcome:
     """What came of a batch."""
 
-    decisions: list[Decisions] = field(default_factory=list)
+    decisions: dict[int, Decisions] = field(default_factory=dict)
+    """By partition."""
     decided: list[Record] = field(default_factory=list)
     """The records of the transactions, in any order."""
     labels: int = 0
@@ -109,8 +110,11 @@ class Outcome:
     positions: dict[TopicPartition, int] = field(default_factory=dict)
 
 
-def handle(detector: Detector, batch: Batch) -> Outcome:
-    """Give a batch, transactions or labels, to the handlers of each partition."""
+def handle(detector: Detector, batch: Batch, before: Mapping[int, Before] | None = None) -> Outcome:
+    """Give a batch, transactions or labels, to the handlers of each partition.
+
+    What was decided `before`, by partition, stands (see `Detector.on_transactions`).
+    """
     outcome = Outcome()
     transactions: dict[int, list[Transaction]] = {}
     labels: dict[int, list[Label]] = {}
@@ -125,7 +129,8 @@ def handle(detector: Detector, batch: Batch) -> Outcome:
         else:
             outcome.rejects.append((record, value))
     for partition, arrived in transactions.items():
-        outcome.decisions.append(detector.on_transactions(partition, arrived))
+        known = before.get(partition) if before else None
+        outcome.decisions[partition] = detector.on_transactions(partition, arrived, known)
         if detector.shards[partition].pending.has_met:
             labels.setdefault(partition, [])
     for partition, come in labels.items():

@@ -8,14 +8,24 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from kafka import TopicPartition as KafkaPartition
 from kafka.errors import KafkaError, KafkaTimeoutError, RetriableError, TopicAlreadyExistsError
 
 from stream.io.bus import BusError, BusUnavailable, Message, Record, TopicPartition, TopicSpec
-from stream.io.cluster import REQUEST_SECONDS, Client, Cluster, Ends, Topic, abandon, records, send
+from stream.io.cluster import (
+    REQUEST_SECONDS,
+    Client,
+    Cluster,
+    Ends,
+    Topic,
+    abandon,
+    pause,
+    records,
+    send,
+)
 from stream.io.kafka_consumer import KafkaGroupConsumer
 
 log = logging.getLogger(__name__)
@@ -93,7 +103,7 @@ class KafkaPublisher:
             if self._producer is None:
                 self._producer = self._start()
             for message in messages:
-                size = len(message.value) + _MESSAGE_OVERHEAD_BYTES
+                size = len(message.value or b"") + _MESSAGE_OVERHEAD_BYTES
                 while self._waiting_bytes + size > UNACKNOWLEDGED_BYTES and self._waiting:
                     self._acknowledge(wait=True)
                 future = send(self._producer, message, self._topics[message.topic])
@@ -176,11 +186,14 @@ class KafkaReader:
                     f"partitions, so no partition {partition}."
                 )
 
-    def poll(self, max_records: int, timeout_seconds: float) -> list[Record]:
+    def poll(
+        self, max_records: int, timeout_seconds: float, skip: Collection[TopicPartition] = ()
+    ) -> list[Record]:
         with self._cluster.explained():
             if not self._consumer.assignment():
                 time.sleep(timeout_seconds)
                 return []
+            pause(self._consumer, skip)
             return records(self._consumer.poll(timeout_seconds * 1000, max_records))
 
     def position(self, source: TopicPartition) -> int:

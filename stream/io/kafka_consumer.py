@@ -35,6 +35,7 @@ from stream.io.cluster import (
     Topic,
     abandon,
     library,
+    pause,
     records,
     send,
 )
@@ -145,7 +146,8 @@ class KafkaGroupConsumer:
         skip: Collection[TopicPartition] = (),
     ) -> list[Record]:
         self._raise_if_fenced()
-        self._pause(skip)
+        for consumer in (self._group, self._follower):
+            pause(consumer, skip)
         deadline = time.monotonic() + timeout_seconds
         while True:
             wait_ms = max(0.0, min(_WAIT_MS, (deadline - time.monotonic()) * 1000))
@@ -165,14 +167,6 @@ class KafkaGroupConsumer:
                 return []
             if polled or time.monotonic() >= deadline:
                 return polled
-
-    def _pause(self, skip: Collection[TopicPartition]) -> None:
-        for consumer in (self._group, self._follower):
-            wanted = {KafkaPartition(*source) for source in skip} & consumer.assignment()
-            paused = consumer.paused()
-            if wanted != paused:
-                consumer.resume(*(paused - wanted))
-                consumer.pause(*(wanted - paused))
 
     def _fetch(self, polled: list[Record], max_records: int, wait_ms: float) -> None:
         """Take what both consumers have fetched; where that is nothing, wait a moment for more."""

@@ -28,7 +28,7 @@ OFFSET_BITS = 40
 One integer key keeps the records of a partition together and in order, without a second index.
 """
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE topic (name TEXT PRIMARY KEY, first INTEGER NOT NULL, partitions INTEGER NOT NULL,
     max_message_bytes INTEGER NOT NULL, config TEXT NOT NULL) WITHOUT ROWID;
@@ -40,6 +40,11 @@ CREATE TABLE position (consumers TEXT, source INTEGER, position INTEGER NOT NULL
 CREATE TABLE lease (consumers TEXT PRIMARY KEY, member TEXT NOT NULL, epoch INTEGER NOT NULL,
     expires_seconds REAL NOT NULL) WITHOUT ROWID;
 """
+_LATEST = """
+CREATE TABLE IF NOT EXISTS latest (source INTEGER, key BLOB, id INTEGER NOT NULL,
+    PRIMARY KEY (source, key)) WITHOUT ROWID"""
+_FROM_1 = (_LATEST, f"PRAGMA user_version = {_SCHEMA_VERSION}")
+"""What a file of layout 1 lacks: the newest record of each key in the compacted topics."""
 
 _ADVICE: dict[str, tuple[type[BusError], str]] = {
     "SQLITE_BUSY": (BusUnavailable, "another process holds it locked. Stop that one, or wait"),
@@ -58,6 +63,7 @@ class Layout(NamedTuple):
     first: int
     partitions: int
     max_message_bytes: int
+    compacted: bool
 
 
 class LogFile:
@@ -98,7 +104,7 @@ class LogFile:
             with self.transaction() as sql:
                 ((version,),) = self.rows("PRAGMA user_version")
                 if version == 0:  # else another process was quicker
-                    for statement in filter(str.strip, _SCHEMA.split(";")):
+                    for statement in [*filter(str.strip, _SCHEMA.split(";")), _LATEST]:
                         sql.execute(statement)
                     version = _SCHEMA_VERSION
                     sql.execute(f"PRAGMA user_version = {version}")
@@ -106,6 +112,11 @@ class LogFile:
             raise BusUnavailable(
                 f"There is no bus in {self.path} yet. Make it with `weir topics create`."
             )
+        if version == 1:
+            with self.transaction() as sql:
+                for statement in _FROM_1:
+                    sql.execute(statement)
+            version = _SCHEMA_VERSION
         if version != _SCHEMA_VERSION:
             raise BusError(
                 f"The bus in {self.path} was made by another version of Weir (layout {version}, "
@@ -161,8 +172,11 @@ class LogFile:
         return int(self.rows("PRAGMA data_version")[0][0])
 
     def topics(self) -> dict[str, Layout]:
-        rows = self.rows("SELECT name, first, partitions, max_message_bytes FROM topic")
-        self._layouts = {name: Layout(*layout) for name, *layout in rows}
+        rows = self.rows("SELECT name, first, partitions, max_message_bytes, config FROM topic")
+        self._layouts = {
+            name: Layout(first, partitions, most, "compact" in json.loads(config).values())
+            for name, first, partitions, most, config in rows
+        }
         return self._layouts
 
     def layout(self, topic: str) -> Layout:
@@ -192,9 +206,11 @@ class LogFile:
         timestamp_ms = time.time_ns() // 1_000_000
         ends: dict[TopicPartition, int] = {}
         rows = []
+        replaced: list[tuple[int, bytes, int | None]] = []
+        latest: dict[tuple[int, bytes], int] = {}
         for topic, key, value, headers, wanted in messages:
             layout = self.layout(topic)
-            size = len(value) + len(key or b"")
+            size = len(value or b"") + len(key or b"")
             if size > layout.max_message_bytes:
                 raise BusError(
                     f"A message of {size} bytes is too large for topic {topic}, which takes "
@@ -215,9 +231,13 @@ class LogFile:
                 found = sql.execute("SELECT next FROM source WHERE id = ?", (id_,)).fetchone()
                 offset = int(found[0])
             ends[source] = offset + 1
+            record = (id_ << OFFSET_BITS) + offset
+            if layout.compacted and key is not None:
+                replaced.append((id_, key, latest.get((id_, key))))
+                latest[id_, key] = record
             rows.append(
                 (
-                    (id_ << OFFSET_BITS) + offset,
+                    record,
                     timestamp_ms,
                     key,
                     value,
@@ -225,6 +245,16 @@ class LogFile:
                 )
             )
         sql.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?)", rows)
+        # Of each key of a compacted topic, only the newest record is kept.
+        sql.executemany(
+            "DELETE FROM record WHERE id = "
+            "coalesce(?3, (SELECT id FROM latest WHERE source = ?1 AND key = ?2))",
+            replaced,
+        )
+        sql.executemany(
+            "INSERT OR REPLACE INTO latest VALUES (?, ?, ?)",
+            [(*key, id_) for key, id_ in latest.items()],
+        )
         sql.executemany(
             "UPDATE source SET next = ? WHERE id = ?",
             [(end, self._sources[source]) for source, end in ends.items()],

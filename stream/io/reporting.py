@@ -34,7 +34,7 @@ class Reporting:
         """Count what came of a batch that was committed just now."""
         now_ms = self._clock() * 1000.0
         self._latencies_ms.extend(now_ms - record.timestamp_ms for record in outcome.decided)
-        for decisions in outcome.decisions:
+        for decisions in outcome.decisions.values():
             self.counts["decisions"] += len(decisions.transactions)
             self.counts["alerts"] += len(decisions.reasons)
             if len(decisions.transactions):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import deque
 from threading import Event
@@ -37,7 +36,7 @@ class TrainingLog:
         """Read and not yet learned, each with the position behind it; None cannot be read."""
 
     def open(self) -> None:
-        """Begin at the model's position, or at the nearest that the log holds."""
+        """Learn from the model's position, or the nearest that the log holds, up to its end."""
         model = self._detector.model
         first, end = self._reader.beginning(self._source), self._reader.end(self._source)
         if model.position < first or model.position > end:
@@ -51,6 +50,7 @@ class TrainingLog:
             )
             model.position = min(max(model.position, first), end)
         self._reader.assign({self._source: model.position})
+        self.learn(end)
 
     def learn(self, until: int = 0) -> None:
         """Learn what has come; wait for it until the model's position is at least `until`."""
@@ -74,18 +74,6 @@ class TrainingLog:
                 shown = time.monotonic()
                 end = self._reader.end(self._source)
                 log.info("learning the training log: %d, from %d to %d", model.position, begun, end)
-
-    def learn_slice(self, number: int) -> None:
-        """Learn the examples whose labels came in event-time slices up to this one.
-
-        That is how far the log had been learned when the transactions of the slice were scored.
-        """
-        seconds = self._settings.align_seconds
-        while self._read or self._fetch(0.0):
-            example = self._read[0][1]
-            if example and math.ceil(example.labelled_at.timestamp() / seconds) > number:
-                return
-            self._learn(1)
 
     def close(self) -> None:
         self._reader.close()

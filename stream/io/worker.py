@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from threading import Event
 from typing import Protocol
 
-import numpy as np
-
 from stream.core.decode import Reject
-from stream.core.detector import Decisions, Detector
+from stream.core.detector import Detector
 from stream.core.evaluate import Scorecard
 from stream.core.model import Model
-from stream.events import Alert, Example, LiveReport, WindowReport, alert_id, utc
+from stream.events import Alert, LiveReport, WindowReport
 from stream.io.bus import (
     Broker,
     BusUnavailable,
     CommitLost,
     Message,
-    Record,
     TooManyRejects,
     TopicPartition,
 )
 from stream.io.checkpoint import Checkpoint
 from stream.io.intake import Batch, Intake, Outcome, handle
+from stream.io.outputs import Outputs
 from stream.io.reporting import Reporting
 from stream.io.restore import restore
+from stream.io.state import StateWriter
 from stream.io.training import TrainingLog
 from stream.settings import Settings
 
@@ -44,6 +41,8 @@ no longer holds up the other."""
 _REPORT_SECONDS = 1.0
 _AWAY_SECONDS = 2.0
 """Between two tries while the bus is away."""
+_CLOSING_SECONDS = 20.0
+"""How long the last snapshots of account state may take when it ends."""
 
 
 class Store(Protocol):
@@ -66,11 +65,12 @@ class Worker:
     A batch goes through in this order, and others see of it only the second step:
 
     1. the handlers of `Detector` change the state in memory;
-    2. alerts, examples, dead letters and positions are committed as one;
+    2. alerts, examples, dead letters, what was decided and positions are committed as one;
     3. examples are read back from the training log and learned.
 
     Where a commit is lost, the account state that the batch changed is forgotten and restored from
-    the positions that stand.
+    the positions that stand. Account state is saved on the bus (`stream.io.state`), the model in
+    `state_dir`, if there is one.
 
     Parameters
     ----------
@@ -105,19 +105,24 @@ class Worker:
         self._scorecard = scorecard
         self._clock = clock
         self._checkpoint = Checkpoint(settings.state_dir, settings) if settings.state_dir else None
-        saved = self._checkpoint.load_model() if self._checkpoint else None
-        self.detector = saved or Detector.create(settings, Model(settings))
+        saved = self._checkpoint.load() if self._checkpoint else None
+        self._partitions = broker.topics().get(settings.transactions_topic, 1)
+        self.detector = Detector(settings, saved or Model(settings), self._partitions)
         self._fitting = ThreadPoolExecutor(1, thread_name_prefix="weir-fit")
         self.detector.model.fit_in(self._fitting)
         self._intake = Intake(settings)
+        self._outputs = Outputs(settings, clock)
+        self._states = StateWriter(settings, time.monotonic)
+        self._sound = True
+        """Whether the state in memory is that of the committed positions."""
         self._positions: dict[TopicPartition, int] = {}
+        """Of the inputs, and of the decisions behind what this worker wrote."""
         self._rejects: deque[int] = deque([0] * settings.reject_window, settings.reject_window)
         self._rejected = self._losses = self._last_lag = 0
         self._started_at = clock()
         self._stop = Event()
         self._silent_polls = 0
         self._reported_at = self._saved_at = self._started_at
-        self._partitions = broker.topics().get(settings.transactions_topic, 1)
         self._training = TrainingLog(settings, broker.reader(), self.detector)
         self._consumer = broker.consumer(
             group=settings.group,
@@ -150,7 +155,7 @@ class Worker:
                         raise
                     stop.wait(_AWAY_SECONDS)
         except BaseException:
-            self._checkpoint = None  # nobody knows how far the state in memory got
+            self._sound = False  # nobody knows how far the state in memory got
             raise
         log.info("stopping: %d transactions decided", self.reporting.counts["decisions"])
 
@@ -160,13 +165,14 @@ class Worker:
         batch = self._intake.take(self._consumer.at_end, patient=patient)
         if batch:
             self._handle(batch)
+        elif self._states.waiting:
+            self._commit([], {})
         wait_seconds = 0.0 if batch else 0.1
         records = self._consumer.poll(self.settings.max_batch, wait_seconds, self._intake.full())
         self._silent_polls = 0 if batch or records else self._silent_polls + 1
         given = self._follow_assignment()  # these are read anew, from where their state stands
         self._intake.put(record for record in records if record.partition not in given)
-        if self.detector.shards:  # who owns nothing keeps the log for when state is restored
-            self._training.learn()
+        self._training.learn()
         self._report_and_save()
         return bool(batch or records)
 
@@ -174,6 +180,7 @@ class Worker:
         """Save a snapshot, report for the last time, and leave the group."""
         try:
             self._report_and_save(now=True)
+            self._save_state()
         finally:
             self._fitting.shutdown(wait=False, cancel_futures=True)
             self._training.close()
@@ -198,75 +205,40 @@ class Worker:
 
     def _handle(self, batch: Batch) -> None:
         outcome = handle(self.detector, batch)
-        alerts = [alert for decisions in outcome.decisions for alert in self._alerts(decisions)]
-        outputs = [
-            *(self._dead_letter(record, reject) for record, reject in outcome.rejects),
-            *map(self._alert_message, alerts),
-            *map(self._example_message, outcome.examples),
-        ]
-        try:
-            ends = self._consumer.commit(outputs, outcome.positions)
-        except (CommitLost, BusUnavailable) as lost:
-            log.warning("commit lost, restoring from the committed positions: %s", lost)
-            self._forget(list(self.detector.shards))
+        alerts = self._outputs.alerts(outcome, self.detector.model.position)
+        outputs = self._outputs.messages(
+            outcome, alerts, self._positions, self.detector.model.state()
+        )
+        ends = self._commit(outputs, outcome.positions)
+        if ends is None:
             return
-        self._positions |= outcome.positions
         self.reporting.count(outcome)
         self._store.put_alerts(alerts)
         self._score(outcome)
         self._training.learn(ends.get(TopicPartition(self.settings.training_topic, 0), 0))
         self._limit_rejects(batch)
 
-    def _alerts(self, decisions: Decisions) -> list[Alert]:
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        rows = np.flatnonzero(decisions.alerts).tolist()
-        alerts = []
-        for row, reasons in zip(rows, decisions.reasons, strict=True):
-            tx = decisions.transactions[row]
-            alerts.append(
-                Alert(
-                    alert_id=alert_id(tx.transaction_id),
-                    transaction_id=tx.transaction_id,
-                    timestamp=utc(float(decisions.times_seconds[row])),
-                    decided_at=now,
-                    type=tx.type,
-                    amount=tx.amount,
-                    nameOrig=tx.nameOrig,
-                    nameDest=tx.nameDest,
-                    score=float(decisions.scores[row]),
-                    threshold=float(decisions.thresholds[row]),
-                    model_position=self.detector.model.position,
-                    reasons=reasons,
-                )
-            )
-        return alerts
-
-    def _alert_message(self, alert: Alert) -> Message:
-        key = getattr(alert, self.settings.key_field).encode()
-        return Message(self.settings.alerts_topic, key, alert.model_dump_json().encode())
-
-    def _example_message(self, example: Example) -> Message:
-        key = example.transaction_id.encode()
-        return Message(self.settings.training_topic, key, example.model_dump_json().encode())
-
-    def _dead_letter(self, record: Record, reject: Reject) -> Message:
-        headers = {
-            "reason": reject.reason,
-            "topic": record.topic,
-            "partition": str(record.partition),
-            "offset": str(record.offset),
-        }
-        return Message(
-            self.settings.dead_letters_topic,
-            record.key,
-            record.value or b"",
-            tuple((name, text.encode()) for name, text in headers.items()),
-        )
+    def _commit(
+        self, outputs: Sequence[Message], positions: Mapping[TopicPartition, int]
+    ) -> Mapping[TopicPartition, int] | None:
+        """Commit outputs and a few chunks of state; None where it was lost, and state with it."""
+        chunks = self._states.messages()
+        # Who commits a position must own its partition: so must who writes its state.
+        owners = {s: self._positions[s] for c in chunks for s in self._inputs(c.partition)}
+        try:
+            ends = self._consumer.commit([*outputs, *chunks], {**owners, **positions})
+        except (CommitLost, BusUnavailable) as lost:
+            log.warning("commit lost, restoring from the committed positions: %s", lost)
+            self._forget(list(self.detector.shards))
+            return None
+        decisions = {s: end for s, end in ends.items() if s.topic == self.settings.decisions_topic}
+        self._positions |= {**positions, **decisions}
+        return ends
 
     def _score(self, outcome: Outcome) -> None:
         if self._scorecard is None:
             return
-        for decisions in outcome.decisions:
+        for decisions in outcome.decisions.values():
             if len(decisions.times_seconds):
                 self._scorecard.begin(float(decisions.times_seconds.min()))
         for joined in outcome.joined:
@@ -297,13 +269,11 @@ class Worker:
         given = owned - set(self.detector.shards)
         if given:
             self._restore(given)
-        self.detector.budget.part = max(len(self.detector.shards), 1) / self._partitions
         return given
 
     def _restore(self, given: frozenset[int]) -> None:
         """Restore partitions just given; leave it for later where some go meanwhile."""
         held = [s for p in (*self.detector.shards, *given) for s in self._intake.inputs(p)]
-        budget = copy.deepcopy(self.detector.budget) if self.detector.shards else None
         gone: set[int] = set()
 
         def go_on() -> bool:
@@ -312,37 +282,36 @@ class Worker:
             gone.update(set(self.detector.shards) - self._consumer.assignment())
             return not (self._stop.is_set() or gone & given)
 
-        positions = restore(
-            sorted(given),
-            self.detector,
-            self._broker,
-            self._consumer,
-            training=self._training,
-            checkpoint=self._checkpoint,
-            go_on=go_on,
-        )
+        restored = restore(sorted(given), self.detector, self._broker, self._consumer, go_on)
         self._forget(gone - given)
-        if budget is not None:
-            self.detector.budget = budget  # of the present, not of what was handled again
-        if positions is None:
-            return
-        for partition in given:
+        for partition, found in (restored or {}).items():
             self._intake.open(partition)
-        for source, position in positions.items():
-            self._consumer.seek(source, position)
-        self._positions |= positions
+            self._states.opened(partition, found.next_snapshot)
+            for source in self._intake.inputs(partition):
+                self._consumer.seek(source, found.positions[source])
+            self._positions |= found.positions
 
     def _forget(self, partitions: Collection[int]) -> None:
         for partition in partitions:
             del self.detector.shards[partition]
             self._intake.close(partition)
-            for source in self._intake.inputs(partition):
+            self._states.closed(partition)
+            for source in self._sources(partition):
                 self._positions.pop(source, None)
+
+    def _inputs(self, partition: int | None) -> tuple[TopicPartition, ...]:
+        return () if partition is None else self._intake.inputs(partition)
+
+    def _sources(self, partition: int) -> tuple[TopicPartition, ...]:
+        """What a position is kept of."""
+        decisions = TopicPartition(self.settings.decisions_topic, partition)
+        return (*self._intake.inputs(partition), decisions)
 
     def _lag(self) -> int:
         """Records not yet handled; as it last was while the bus is away."""
         with contextlib.suppress(BusUnavailable):
-            ends = {source: self._consumer.end(source) for source in self._positions}
+            sources = [s for p in self.detector.shards for s in self._intake.inputs(p)]
+            ends = {source: self._consumer.end(source) for source in sources}
             self._last_lag = sum(end - self._positions[s] for s, end in ends.items())
         return self._last_lag
 
@@ -356,20 +325,35 @@ class Worker:
                     shard.windows.touch()
                 self._store.put_windows(shard.windows.changed())
             self._store.put_live(self.reporting.live(self.detector, self._lag()))
-        if self._checkpoint and (now or clock - self._saved_at >= self.settings.checkpoint_seconds):
+        for partition in self._states.due() if self._sound else ():
+            self._begin_snapshot(partition)
+        seconds = self.settings.checkpoint_seconds
+        if self._checkpoint and self._sound and (now or clock - self._saved_at >= seconds):
             self._saved_at = clock
-            self._save(self._checkpoint)
+            self._save_model(self._checkpoint)
 
-    def _save(self, checkpoint: Checkpoint) -> None:
+    def _begin_snapshot(self, partition: int) -> None:
+        positions = {s: self._positions[s] for s in self._sources(partition)}
+        self._states.begin(partition, self.detector.shards[partition], positions)
+
+    def _save_state(self) -> None:
+        """Put the last snapshots on the bus; where that takes too long, the ones before stay."""
+        until = time.monotonic() + _CLOSING_SECONDS
+        for partition in list(self.detector.shards) if self._sound else ():
+            while self._states.waiting and time.monotonic() < until:
+                self._commit([], {})
+            if partition in self.detector.shards and not self._states.waiting:
+                self._begin_snapshot(partition)
+        while self._sound and self._states.waiting and time.monotonic() < until:
+            self._commit([], {})
+
+    def _save_model(self, checkpoint: Checkpoint) -> None:
         """Write a snapshot; where that fails the one before stays, and work goes on."""
         try:
-            for partition, shard in self.detector.shards.items():
-                positions = {s: self._positions[s] for s in self._intake.inputs(partition)}
-                checkpoint.save_shard(partition, shard, positions)
-            checkpoint.save_model(self.detector)
+            checkpoint.save(self.detector.model)
         except OSError as error:
             log.warning(
                 "no snapshot can be written to %s (%s), so a restart takes longer: make room there",
-                checkpoint.directory,
+                checkpoint.path.parent,
                 error.strerror,
             )

@@ -69,7 +69,10 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def env(kafka: LocalKafka, redis_server: LocalRedis, unique: str) -> dict[str, str]:
-    topics = ("TRANSACTIONS", "LABELS", "ALERTS", "TRAINING", "DEAD_LETTERS")
+    topics = (
+        *("TRANSACTIONS", "LABELS", "ALERTS", "TRAINING"),
+        *("DEAD_LETTERS", "DECISIONS", "STATE"),
+    )
     return {
         "WEIR_BUS": f"kafka://{kafka.bootstrap}",
         "WEIR_REDIS": redis_server.url,

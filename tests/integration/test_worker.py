@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
 
 import stream.io.restore as restore_module
@@ -19,7 +20,7 @@ from stream.__main__ import topic_specs
 from stream.core.detector import Detector
 from stream.core.evaluate import Scorecard, evaluate
 from stream.core.model import Model
-from stream.events import Alert, LiveReport, WindowReport
+from stream.events import Alert
 from stream.io.bus import (
     Broker,
     BusError,
@@ -30,33 +31,17 @@ from stream.io.bus import (
     TopicPartition,
     connect,
 )
+from stream.io.state import pack_shard
 from stream.io.worker import Worker
+from stream.saved import look, reset, show
 from stream.settings import Settings
+from tests.servers.kafka import LocalKafka
+from tests.servers.worker import Memory
 from tests.streams import labels, rows, settings
 
 DELAY = timedelta(hours=3)
 ROWS = rows(4_000, clients=4_000)
 GOOD = json.loads(ROWS[0].transaction.model_dump_json(exclude_none=True))
-
-
-class Memory:
-    """A store that keeps the latest of everything, as Redis would."""
-
-    losses = 0
-
-    def __init__(self) -> None:
-        self.windows: dict[tuple[int, float], WindowReport] = {}
-        self.live: list[LiveReport] = []
-        self.alerts: list[Alert] = []
-
-    def put_windows(self, reports: Iterable[WindowReport]) -> None:
-        self.windows |= {(r.partition, r.start.timestamp()): r for r in reports}
-
-    def put_live(self, report: LiveReport) -> None:
-        self.live.append(report)
-
-    def put_alerts(self, alerts: Sequence[Alert]) -> None:
-        self.alerts += alerts
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
@@ -66,7 +51,7 @@ def chosen(request: pytest.FixtureRequest, tmp_path: Path, unique: str) -> Setti
         url = f"kafka://{request.getfixturevalue('kafka').bootstrap}"
     else:
         url = f"sqlite:///{tmp_path}/bus.db"
-    names = ("transactions", "labels", "alerts", "training", "dead_letters")
+    names = ("transactions", "labels", "alerts", "training", "dead_letters", "decisions", "state")
     made = settings(bus=url, group=unique, **{f"{n}_topic": f"{unique}-{n}" for n in names})
     connect(url).create_topics(topic_specs(made))
     return made
@@ -119,7 +104,7 @@ def test_a_worker_decides_as_the_offline_evaluation_of_the_same_table(chosen: Se
     publish(chosen, messages(chosen, ROWS))
     online, offline = Scorecard(), Scorecard()
     worker, memory = run(chosen, scorecard=online)
-    detector = Detector.create(chosen, Model(chosen))
+    detector = Detector(chosen, Model(chosen))
     evaluate(detector, [(r.transaction, bool(r.is_fraud)) for r in ROWS], DELAY, offline)
     assert online.quality() == offline.quality()
     assert online.quality().labelled == len(ROWS)
@@ -144,7 +129,7 @@ def test_a_slow_machine_comes_to_the_same_as_a_fast_one(chosen: Settings) -> Non
     )
     worker.run(Event(), until_end)
     worker.close()
-    detector = Detector.create(chosen, Model(chosen))
+    detector = Detector(chosen, Model(chosen))
     evaluate(detector, [(r.transaction, bool(r.is_fraud)) for r in ROWS], DELAY, offline)
     assert online.quality() == offline.quality()
 
@@ -189,14 +174,14 @@ def test_a_bus_that_goes_away_while_state_is_restored_is_waited_for(
     run(chosen)
     publish(chosen, messages(chosen, ROWS[1_000:2_000]))
     failures = iter([BusUnavailable("gone")] * 2)
-    handled = restore_module.handle
+    find = restore_module.find
 
     def sometimes(*given: Any) -> Any:
         for failure in failures:
             raise failure
-        return handled(*given)
+        return find(*given)
 
-    monkeypatch.setattr(restore_module, "handle", sometimes)
+    monkeypatch.setattr(restore_module, "find", sometimes)
     worker, memory = run(chosen)
     assert next(failures, None) is None
     assert worker.reporting.counts["decisions"] == 1_000
@@ -336,3 +321,83 @@ def test_an_empty_topic_is_no_error(chosen: Settings) -> None:
     worker, memory = run(chosen)
     assert worker.summary()["decisions"] == 0
     assert not memory.windows
+
+
+def shard_bytes(worker: Worker) -> dict[int, bytes]:
+    """The account state by partition, as it would be saved."""
+    return {p: pack_shard(shard) for p, shard in worker.detector.shards.items()}
+
+
+def test_what_is_saved_is_shown_and_what_is_forgotten_is_rebuilt_the_same(
+    chosen: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = chosen.model_copy(update={"state_dir": tmp_path / "state", "learner": "auto"})
+    publish(chosen, messages(chosen, ROWS))
+    first, _ = run(chosen)
+    assert show(chosen, thorough=True, as_json=True)
+    accounts, model = json.loads(capsys.readouterr().out)
+    assert (accounts["behind"], model["behind"]) == (0, 0)
+    assert accounts["size_bytes"] > 100_000
+    assert reset(chosen) == 2
+    assert [finding.saved for finding in look(chosen, thorough=True)] == ["nothing", "nothing"]
+    second, _ = run(chosen)
+    assert second.reporting.counts["decisions"] == 0
+    assert shard_bytes(second) == shard_bytes(first)
+    probe = np.zeros((1, len(first.detector.shards[0].features.names)), dtype=np.float32)
+    names = first.detector.shards[0].features.names
+    assert second.detector.model.scores(names, probe) == first.detector.model.scores(names, probe)
+
+
+def test_saved_state_that_is_damaged_or_of_other_settings_is_not_used(
+    chosen: Settings, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(chosen, messages(chosen, ROWS[:1_000]))
+    first, _ = run(chosen)
+    other = chosen.model_copy(update={"half_lives_hours": (5.0,)})
+    assert not show(other, thorough=False, as_json=False)
+    assert "made with another settings" in " ".join(capsys.readouterr().out.split())
+    newest = everything(connect(chosen.bus), chosen.state_topic)
+    chunk = next(r for r in newest if not (r.key or b"").endswith(b"manifest"))
+    value = bytearray(chunk.value or b"")
+    value[len(value) // 2] ^= 1
+    publish(
+        chosen, [Message(chosen.state_topic, chunk.key, bytes(value), chunk.headers, partition=0)]
+    )
+    assert not show(chosen, thorough=True, as_json=False)
+    second, _ = run(chosen)
+    assert "is left alone: its chunks are not those that were written" in caplog.text
+    assert shard_bytes(second) == shard_bytes(first)
+
+
+@pytest.mark.kafka
+def test_account_state_moves_with_its_partition_to_the_last_bit(
+    kafka: LocalKafka, unique: str
+) -> None:
+    names = ("transactions", "labels", "alerts", "training", "dead_letters", "decisions", "state")
+    chosen = settings(
+        bus=f"kafka://{kafka.bootstrap}",
+        group=unique,
+        partitions=4,
+        checkpoint_seconds=0.2,
+        max_batch=300,
+        **{f"{n}_topic": f"{unique}-{n}" for n in names},
+    )
+    connect(chosen.bus).create_topics(topic_specs(chosen))
+    for partition in range(4):
+        here = [m._replace(partition=partition) for m in messages(chosen, ROWS[partition::4])]
+        publish(chosen, here)
+    former = Worker(chosen, connect(chosen.bus), Memory(), member="former")
+    former._training.open()
+    while former.reporting.counts["decisions"] < len(ROWS) or not former._at_end():
+        former.step()
+    before = shard_bytes(former)
+    assert set(before) == {0, 1, 2, 3}
+    former._training.learn()
+    # Never closed: it is dead, and others hear of it when its session has ended.
+    latter, _ = run(chosen, member="latter")
+    assert latter.reporting.counts["decisions"] == 0
+    after = shard_bytes(latter)
+    for partition, state in before.items():
+        assert after[partition] == state
+    former._consumer.close()
+    former._training.close()

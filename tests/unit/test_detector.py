@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.core.detector import Detector
+from stream.core.detector import Before, Detector
 from stream.core.evaluate import Scorecard, evaluate
 from stream.core.model import Model
 from stream.core.windows import measure
-from stream.io.bus import TopicPartition
 from stream.io.checkpoint import Checkpoint
+from stream.io.state import pack_shard, unpack_shard
 from tests.streams import labels, rows, settings
 
 ROWS = rows(3_000)
@@ -21,7 +21,7 @@ ROWS = rows(3_000)
 
 def detector(**given: object) -> Detector:
     chosen = settings(**given)
-    made = Detector.create(chosen, Model(chosen))
+    made = Detector(chosen, Model(chosen))
     made.open(0)
     return made
 
@@ -119,19 +119,41 @@ def test_equal_logs_make_equal_models_however_they_are_cut() -> None:
     assert replica.model.prior.value == made.model.prior.value
 
 
-def test_going_on_from_a_snapshot_on_disk_equals_going_on(tmp_path: Path) -> None:
+def test_going_on_from_snapshots_of_model_and_accounts_equals_going_on(tmp_path: Path) -> None:
     made = detector(learner="auto")
     journey(made, slice(0, 1_000))
     checkpoint = Checkpoint(tmp_path, made.settings)
-    positions = {TopicPartition("transactions", 0): 1_000, TopicPartition("labels", 0): 990}
-    checkpoint.save_model(made)
-    checkpoint.save_shard(0, made.shards[0], positions)
+    checkpoint.save(made.model)
+    accounts = pack_shard(made.shards[0])
 
-    resumed = checkpoint.load_model()
-    assert resumed is not None
-    assert checkpoint.load_shard(0, resumed.open(0)) == positions
+    model = checkpoint.load()
+    assert model is not None
+    resumed = Detector(made.settings, model)
+    unpack_shard(accounts, resumed.open(0))
     assert np.array_equal(journey(made, slice(1_000, 2_000)), journey(resumed, slice(1_000, 2_000)))
     assert made.shards[0].windows.changed() == resumed.shards[0].windows.changed()
+    assert made.threshold == resumed.threshold
+
+
+def test_what_was_decided_before_stands_whatever_the_model_has_learned_since() -> None:
+    made, again = detector(), detector()
+    transactions = [row.transaction for row in ROWS[:1_000]]
+    decisions = made.on_transactions(0, transactions)
+    journey(again, slice(1_000, 2_000))
+    again.open(0)
+    before = Before(
+        {
+            tx.transaction_id: (float(score), float(threshold))
+            for tx, score, threshold in zip(
+                transactions, decisions.scores, decisions.thresholds, strict=True
+            )
+        },
+        made.model.state(),
+    )
+    repeated = again.on_transactions(0, transactions, before)
+    assert np.array_equal(repeated.scores, decisions.scores)
+    assert np.array_equal(repeated.alerts, decisions.alerts)
+    assert pack_shard(again.shards[0]) == pack_shard(made.shards[0])
 
 
 def test_a_snapshot_of_other_settings_or_a_damaged_one_is_left_alone(
@@ -139,16 +161,12 @@ def test_a_snapshot_of_other_settings_or_a_damaged_one_is_left_alone(
 ) -> None:
     made = detector()
     checkpoint = Checkpoint(tmp_path, made.settings)
-    checkpoint.save_model(made)
-    checkpoint.save_shard(0, made.shards[0], {})
-    other = Checkpoint(tmp_path, settings(half_lives_hours=(5.0,)))
-    assert other.load_model() is None
-    assert other.load_shard(0, made.open(0)) is None
+    checkpoint.save(made.model)
+    assert Checkpoint(tmp_path, settings(half_lives_hours=(5.0,))).load() is None
     assert "made with another settings: not used" in caplog.text
     for file in tmp_path.iterdir():
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    assert checkpoint.load_model() is None
-    assert checkpoint.load_shard(0, made.open(0)) is None
+    assert checkpoint.load() is None
     assert "is left alone" in caplog.text
 
 
@@ -171,7 +189,7 @@ def test_an_evaluation_over_a_table_grades_every_labelled_transaction() -> None:
 def test_a_budget_is_that_of_the_policy_or_else_that_of_the_settings(
     policy: str, count: float
 ) -> None:
-    assert detector(threshold=policy).budget.count == count
+    assert detector(threshold=policy).shards[0].budget.count == count
 
 
 def test_until_labels_decide_no_more_than_a_hundredth_is_flagged() -> None:

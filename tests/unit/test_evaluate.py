@@ -43,7 +43,7 @@ scored = st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=1, max_s
 
 
 def detector() -> Detector:
-    return Detector.create(settings(), Model(settings()))
+    return Detector(settings(), Model(settings()))
 
 
 def graded(scores: np.ndarray, frauds: np.ndarray) -> Graded:

@@ -27,7 +27,7 @@ class Told(Model):
 
 def run(model: Model, feedback: timedelta, delay: timedelta) -> Scorecard:
     card = Scorecard()
-    played(Detector.create(model.settings, model), ROWS, feedback, delay, card)
+    played(Detector(model.settings, model), ROWS, feedback, delay, card)
     return card
 
 

@@ -225,7 +225,7 @@ made = pipeline()
 def test_a_users_own_pipeline_works_from_the_transaction_to_the_score(module: Writes) -> None:
     name = f"{module(OWN)}:pipeline"
     chosen = settings(learner=name)
-    made = Detector.create(chosen, Model(chosen))
+    made = Detector(chosen, Model(chosen))
     made.open(0)
     some = rows(1_800, fraud_rate=0.05)
     scores = []

@@ -40,7 +40,7 @@ def test_the_order_and_so_the_scores_are_those_of_evaluate() -> None:
     scores, _ = weir.run(stream, of)
     scorecard = Scorecard(stream.score_from)
     table = zip(stream.transactions, stream.frauds.tolist(), strict=True)
-    evaluate(Detector.create(of, Model(of)), table, stream.delay, scorecard)
+    evaluate(Detector(of, Model(of)), table, stream.delay, scorecard)
     found = grade(scores[stream.graded], stream.frauds[stream.graded], 0.0)
     expected = scorecard.quality()
     assert found.frauds == expected.frauds

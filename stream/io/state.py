@@ -1,0 +1,269 @@
+"""Account state on the bus: snapshots of each partition, in chunks, in a compacted topic.
+
+A snapshot is plain arrays (numpy's `.npz`, never pickled), taken between two batches together with
+the positions it stands at. It goes out in chunks, a few with each commit of the batches that
+follow, so that nothing waits for it; its *manifest*, which comes last, makes it count. Two sets of
+keys take turns: the snapshot before stays whole until the next one is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import zipfile
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.detector import Shard
+from stream.io.bus import Message, Reader, TopicPartition
+from stream.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Positions = Mapping[TopicPartition, int]
+
+CHUNK_BYTES = 524_288
+_AT_ONCE = 2
+"""Chunks that go out with one commit."""
+_BYTES_PER_SECOND = 2_000_000
+"""A large state is saved less often: no more than so much is written, taken over time."""
+_PARTS = ("features", "pending", "windows", "budget")
+_SHAPING_SETTINGS = (
+    *("step_origin", "transaction_types", "half_lives_hours", "features", "window_seconds"),
+    *("transactions_topic", "labels_topic", "decisions_topic"),
+)
+_LAYOUT = 1
+"""Of the arrays: the next number where what they mean changes."""
+
+
+class Damaged(Exception):  # noqa: N818 - reads as the state it reports
+    """A snapshot is not what was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a snapshot is: the last thing written of it.
+
+    `number` counts a partition's snapshots, and `number` modulo 2 is the set of keys it lies under.
+    """
+
+    number: int
+    id: str
+    identity: Mapping[str, str]
+    positions: Positions
+    """Of the two inputs and the decisions topic: the records before these are in it."""
+    chunks: int
+    size_bytes: int
+    sha256: str
+    made_at: datetime
+    accounts: int
+    pending: int
+
+    def dump(self) -> bytes:
+        """Return it as JSON."""
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        plain["positions"] = [[*source, position] for source, position in self.positions.items()]
+        plain["made_at"] = self.made_at.isoformat()
+        return json.dumps(plain).encode()
+
+    @classmethod
+    def load(cls, value: bytes) -> Manifest:
+        """Return what `dump` wrote. Raises `Damaged` for anything else."""
+        try:
+            plain = json.loads(value)
+            plain["positions"] = {TopicPartition(t, p): at for t, p, at in plain["positions"]}
+            plain["made_at"] = datetime.fromisoformat(plain["made_at"])
+            return cls(**plain)
+        except (ValueError, TypeError, KeyError) as problem:
+            raise Damaged(f"its manifest cannot be read ({type(problem).__name__})") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A snapshot as it was found."""
+
+    manifest: Manifest
+    content: bytes
+
+    def restore(self, shard: Shard) -> None:
+        """Have an empty shard take it over. Raises `Damaged` where it is not whole."""
+        if hashlib.sha256(self.content).hexdigest() != self.manifest.sha256:
+            raise Damaged("its chunks are not those that were written")
+        try:
+            unpack_shard(self.content, shard)
+        except (ValueError, KeyError, IndexError, zipfile.BadZipFile) as problem:
+            raise Damaged(f"its arrays cannot be read ({problem})") from problem
+
+
+class StateWriter:
+    """Cuts snapshots into messages: `begin` takes one, `messages` hands out what goes next.
+
+    Parameters
+    ----------
+    settings
+        Those that shape the state are part of a snapshot's identity.
+    clock
+        Seconds, of any origin.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._waiting: deque[Message] = deque()
+        self._numbers: dict[int, int] = {}
+        self._due_at: dict[int, float] = {}
+        self._saved: dict[int, Positions] = {}
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything is to go out."""
+        return bool(self._waiting)
+
+    def opened(self, partition: int, number: int) -> None:
+        """Take note of a partition given, and of the number that its next snapshot has."""
+        self._numbers[partition] = number
+        self._due_at[partition] = self._clock() + self._settings.checkpoint_seconds
+
+    def closed(self, partition: int) -> None:
+        """Forget a partition, and what is not yet written of it."""
+        self._numbers.pop(partition, None)
+        self._due_at.pop(partition, None)
+        self._saved.pop(partition, None)
+        self._waiting = deque(m for m in self._waiting if m.partition != partition)
+
+    def due(self, *, now: bool = False) -> list[int]:
+        """Return the partitions to take a snapshot of: none while one is still on its way."""
+        if self._waiting:
+            return []
+        return [p for p, at in self._due_at.items() if now or self._clock() >= at][:1]
+
+    def begin(self, partition: int, shard: Shard, positions: Positions) -> None:
+        """Take a snapshot of a partition as it stands at these positions, if it has moved."""
+        content = b""
+        if positions != self._saved.get(partition):
+            content = pack_shard(shard)
+            self._cut(partition, shard, content, dict(positions))
+        rest = max(self._settings.checkpoint_seconds, len(content) / _BYTES_PER_SECOND)
+        self._due_at[partition] = self._clock() + rest
+
+    def messages(self) -> list[Message]:
+        """Return what goes out with the next commit, and count it as gone."""
+        return [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
+
+    def _cut(self, partition: int, shard: Shard, content: bytes, positions: Positions) -> None:
+        number = self._numbers.get(partition, 0)
+        self._numbers[partition] = number + 1
+        digest = hashlib.sha256(content).hexdigest()
+        parts = range(0, len(content), CHUNK_BYTES)
+        manifest = Manifest(
+            number=number,
+            id=f"{number}-{digest[:16]}",
+            identity=identity(self._settings, shard),
+            positions=positions,
+            chunks=len(parts),
+            size_bytes=len(content),
+            sha256=digest,
+            made_at=datetime.now(UTC),
+            accounts=len(shard.features.accounts),
+            pending=len(shard.pending),
+        )
+        topic, which = self._settings.state_topic, number % 2
+        headers = (("snapshot", manifest.id.encode()),)
+        for index, first in enumerate(parts):
+            key = chunk_key(self._settings.group, which, index)
+            part = content[first : first + CHUNK_BYTES]
+            self._waiting.append(Message(topic, key, part, headers, partition))
+        key = manifest_key(self._settings.group, which)
+        self._waiting.append(Message(topic, key, manifest.dump(), headers, partition))
+        self._saved[partition] = positions
+
+
+def chunk_key(group: str, which: int, index: int) -> bytes:
+    """Return the key of a chunk in one of the two sets."""
+    return f"{group}/{which}/{index}".encode()
+
+
+def manifest_key(group: str, which: int) -> bytes:
+    """Return the key of the manifest of one of the two sets."""
+    return f"{group}/{which}/manifest".encode()
+
+
+def find(reader: Reader, settings: Settings, partition: int) -> tuple[Saved | None, int]:
+    """Return a partition's newest whole snapshot, and the number that the next one has."""
+    held = read_all(reader, settings, partition)
+    found, number = None, 0
+    for which in (0, 1):
+        value = held.get(manifest_key(settings.group, which))
+        if value is None:
+            continue
+        try:
+            manifest = Manifest.load(value[1])
+        except Damaged as damage:
+            log.warning("partition %d: a snapshot is left alone: %s", partition, damage)
+            continue
+        number = max(number, manifest.number + 1)
+        keys = [chunk_key(settings.group, which, i) for i in range(manifest.chunks)]
+        chunks = [held.get(key) for key in keys]
+        whole = all(chunk is not None and chunk[0] == manifest.id for chunk in chunks)
+        if whole and (found is None or manifest.number > found.manifest.number):
+            found = Saved(manifest, b"".join(chunk[1] for chunk in chunks if chunk))
+    return found, number
+
+
+def read_all(reader: Reader, settings: Settings, partition: int) -> dict[bytes, tuple[str, bytes]]:
+    """Return what the state topic holds of this group: by key, the snapshot's id and the bytes."""
+    source = TopicPartition(settings.state_topic, partition)
+    mine = f"{settings.group}/".encode()
+    held: dict[bytes, tuple[str, bytes]] = {}
+    end = reader.end(source)
+    reader.assign({source: reader.beginning(source)})
+    while reader.position(source) < end:
+        for record in reader.poll(64, 0.5):
+            if record.key is None or not record.key.startswith(mine):
+                continue
+            if record.value is None:
+                held.pop(record.key, None)
+            else:
+                snapshot = dict(record.headers).get("snapshot", b"").decode(errors="replace")
+                held[record.key] = (snapshot, record.value)
+    return held
+
+
+def pack_shard(shard: Shard) -> bytes:
+    """Return the account state of a partition as the bytes of plain arrays."""
+    arrays: dict[str, NDArray[np.generic]] = {"duplicates": np.array(shard.duplicates)}
+    for part in _PARTS:
+        for name, array in getattr(shard, part).snapshot().items():
+            arrays[f"{part}/{name}"] = array
+    packed = io.BytesIO()
+    np.savez(packed, **arrays)  # type: ignore[arg-type] # numpy's stub takes names for flags
+    return packed.getvalue()
+
+
+def unpack_shard(content: bytes, shard: Shard) -> None:
+    """Have an empty shard take over what `pack_shard` returned."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        for part in _PARTS:
+            names = [name for name in arrays.files if name.startswith(f"{part}/")]
+            state = {name.removeprefix(f"{part}/"): arrays[name] for name in names}
+            getattr(shard, part).restore(state)
+        shard.duplicates = int(arrays["duplicates"])
+
+
+def identity(settings: Settings, shard: Shard) -> dict[str, str]:
+    """Return what a snapshot must have been made with to be used again."""
+    shaping: Any = [
+        settings.model_dump(mode="json", include=set(_SHAPING_SETTINGS)),
+        shard.features.names,
+    ]
+    digest = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
+    return {"weir": version("weir"), "layout": str(_LAYOUT), "settings": digest[:16]}

@@ -1,0 +1,326 @@
+"""Killed at any moment, on either bus: one decision each, one alert each, one example each."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import random
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from stream.__main__ import topic_specs
+from stream.core.model import Model
+from stream.events import Decided, Example, WindowReport
+from stream.io.bus import Broker, Message, Record, TopicPartition, connect
+from stream.io.store import StoreReader
+from stream.settings import Settings
+from tests.servers.kafka import LocalKafka
+from tests.servers.redis import LocalRedis
+from tests.servers.worker import probed, start
+from tests.streams import labels, rows, settings
+
+ROUNDS = int(os.environ.get("WEIR_CRASH_ROUNDS", "30"))
+ROWS = rows(20_000, clients=8_000)
+FRAUDS = {row.transaction.transaction_id: bool(row.is_fraud) for row in ROWS}
+DELAY = timedelta(hours=3)
+ENDS_WITHIN_SECONDS = 300.0
+TOPICS = ("alerts", "training", "dead_letters", "decisions", "state")
+
+
+def topics(prefix: str, *names: str) -> dict[str, object]:
+    return {f"{name}_topic": f"{prefix}-{name}" for name in names}
+
+
+def publish(to: Settings) -> None:
+    """All transactions and labels, by event time; the account is the key."""
+    events = [(r.time_seconds, 1, r.transaction.nameDest, r.transaction) for r in ROWS]
+    events += [
+        (label.labelled_at.timestamp(), 0, row.transaction.nameDest, label)
+        for row, label in zip(ROWS, labels(ROWS, DELAY), strict=True)
+    ]
+    publisher = connect(to.bus).publisher()
+    publisher.publish(
+        [
+            Message(
+                to.transactions_topic if is_transaction else to.labels_topic,
+                key.encode(),
+                event.model_dump_json(exclude_none=True).encode(),
+            )
+            for _, is_transaction, key, event in sorted(events, key=lambda e: e[:3])
+        ]
+    )
+    publisher.close()
+
+
+@pytest.fixture(scope="module")
+def published_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An embedded bus with all there is to decide, to be copied."""
+    file = tmp_path_factory.mktemp("published") / "bus.db"
+    made = settings(bus=f"sqlite:///{file}")
+    connect(made.bus).create_topics(topic_specs(made))
+    publish(made)
+    return file
+
+
+@pytest.fixture(scope="module")
+def published_topics(kafka: LocalKafka) -> dict[str, object]:
+    """Topics of a real Kafka with all there is to decide."""
+    given = {"bus": f"kafka://{kafka.bootstrap}", **topics("crash", "transactions", "labels")}
+    made = settings(**given, **topics("crash-none", *TOPICS))
+    connect(made.bus).create_topics(topic_specs(made))
+    publish(made)
+    return given
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def given(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, object]]:
+    """The bus and the inputs, of settings."""
+    if request.param == "kafka":
+        yield request.getfixturevalue("published_topics")
+        return
+    for name in ("bus.db", "bus.db-wal"):
+        source = request.getfixturevalue("published_file").with_name(name)
+        if source.exists():
+            shutil.copy(source, tmp_path / name)
+    yield {"bus": f"sqlite:///{tmp_path}/bus.db"}
+
+
+def everything(broker: Broker, topic: str) -> list[Record]:
+    reader = broker.reader()
+    sources = [TopicPartition(topic, p) for p in range(broker.topics()[topic])]
+    reader.assign({source: reader.beginning(source) for source in sources})
+    ends = {source: reader.end(source) for source in sources}
+    found: list[Record] = []
+    while any(reader.position(source) < end for source, end in ends.items()):
+        found += reader.poll(10_000, 1.0)
+    reader.close()
+    return found
+
+
+class Outcome(NamedTuple):
+    """What the topics hold in the end."""
+
+    scores: dict[str, tuple[float, float]]
+    alerts: list[str]
+    log: list[Example]
+
+
+def outcome(of: Settings) -> Outcome:
+    """Read the topics, and check that nothing is there twice and nothing is missing."""
+    broker = connect(of.bus)
+    decided = [
+        Decided.model_validate_json(record.value or b"")
+        for record in everything(broker, of.decisions_topic)
+    ]
+    count = Counter(id_ for batch in decided for id_ in batch.transaction_ids)
+    assert set(count.values()) == {1}
+    assert count.keys() == FRAUDS.keys()
+    scores = {
+        id_: (score, threshold)
+        for batch in decided
+        for id_, score, threshold in zip(
+            batch.transaction_ids, batch.scores, batch.thresholds, strict=True
+        )
+    }
+    alerts = [json.loads(r.value or b"") for r in everything(broker, of.alerts_topic)]
+    alert_ids = [alert["alert_id"] for alert in alerts]
+    assert len(alert_ids) == len(set(alert_ids)) > 20
+    flagged = {id_ for id_, (score, threshold) in scores.items() if score >= threshold}
+    assert {alert["transaction_id"] for alert in alerts} == flagged
+    for alert in alerts:
+        assert (alert["score"], alert["threshold"]) == scores[alert["transaction_id"]]
+    log = [
+        Example.model_validate_json(r.value or b"") for r in everything(broker, of.training_topic)
+    ]
+    examples = Counter(example.transaction_id for example in log)
+    assert set(examples.values()) == {1}
+    assert {e.transaction_id for e in log if e.is_fraud} == {
+        i for i, fraud in FRAUDS.items() if fraud
+    }
+    assert all((e.score, e.alerted) == _given(scores[e.transaction_id]) for e in log)
+    return Outcome(scores, alert_ids, log)
+
+
+def _given(score_and_threshold: tuple[float, float]) -> tuple[float, bool]:
+    score, threshold = score_and_threshold
+    return score, score >= threshold
+
+
+def windows_are_those_of(found: Outcome, reports: list[WindowReport]) -> None:
+    """Check that reports hold what was decided and what the labels say of it."""
+    flagged = {id_: score >= threshold for id_, (score, threshold) in found.scores.items()}
+    verdicts = Counter((flagged[id_], fraud) for id_, fraud in FRAUDS.items())
+    assert sum(r.transactions for r in reports) == sum(r.labelled for r in reports) == len(FRAUDS)
+    assert sum(r.true_positives for r in reports) == verdicts[True, True]
+    assert sum(r.false_positives for r in reports) == verdicts[True, False]
+    assert sum(r.false_negatives for r in reports) == verdicts[False, True]
+    assert sum(r.score_sum for r in reports) == pytest.approx(
+        sum(score for score, _ in found.scores.values())
+    )
+
+
+def reported(summary: Path) -> list[WindowReport]:
+    return [WindowReport.model_validate(report) for report in json.loads(summary.read_text())]
+
+
+def ended(process: BaseProcess) -> None:
+    process.join(ENDS_WITHIN_SECONDS)
+    assert process.exitcode == 0
+
+
+def kill(process: BaseProcess) -> None:
+    """As `kill -9` does."""
+    process.kill()
+    process.join()
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_a_worker_killed_at_any_moment_decides_each_once_and_learns_each_once(
+    given: dict[str, object], unique: str, tmp_path: Path, round_: int
+) -> None:
+    chance = random.Random(round_)
+    disk = chance.random() < 0.5
+    chosen = settings(
+        **given,
+        **topics(unique, *TOPICS),
+        group=unique,
+        learner="auto" if round_ % 5 == 0 else "linear",
+        state_dir=tmp_path / "state" if disk else None,
+        checkpoint_seconds=0.2,
+        max_batch=500,
+    )
+    connect(chosen.bus).create_topics(topic_specs(chosen))
+    first = start(chosen, "one")
+    time.sleep(chance.uniform(0.0, 5.0))
+    kill(first)
+    if disk and chance.random() < 0.5:
+        shutil.rmtree(tmp_path / "state", ignore_errors=True)  # a disk that is lost with it
+    summary = tmp_path / "summary.json"
+    ended(start(chosen, "one", summary=summary))
+    found = outcome(chosen)
+    windows_are_those_of(found, reported(summary))
+    never_killed = Model(chosen)
+    for example in found.log:
+        never_killed.learn(example)
+    model: Model = pickle.loads(summary.with_suffix(".model").read_bytes())  # noqa: S301 - ours
+    assert model.learned == never_killed.learned == len(found.log)
+    assert probed(model, found.log) == probed(never_killed, found.log)
+    assert model.threshold.value == never_killed.threshold.value
+
+
+def told(of: Settings) -> list[tuple[int, Decided]]:
+    """What the decisions topic holds so far, with partitions."""
+    records = everything(connect(of.bus), of.decisions_topic)
+    return [(r.partition, Decided.model_validate_json(r.value or b"")) for r in records]
+
+
+def wait_for(of: Settings, count: int) -> None:
+    """Return when so many transactions have been decided."""
+    deadline = time.monotonic() + ENDS_WITHIN_SECONDS
+    while sum(len(batch.transaction_ids) for _, batch in told(of)) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def wait_for_all(of: Settings) -> None:
+    """Return when all transactions and labels have been handled."""
+    deadline = time.monotonic() + ENDS_WITHIN_SECONDS
+    reader = connect(of.bus).reader()
+    partitions = range(of.partitions)
+    ends = [
+        [reader.end(TopicPartition(topic, p)) for p in partitions]
+        for topic in (of.transactions_topic, of.labels_topic)
+    ]
+    reader.close()
+    while True:
+        handled = [[0] * of.partitions for _ in ends]
+        for partition, batch in told(of):
+            handled[0][partition] = batch.transactions[1]
+            handled[1][partition] = batch.labels[1]
+        if handled == ends:
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.mark.kafka
+def test_a_broker_that_is_killed_and_comes_back_costs_nothing_but_time(
+    kafka: LocalKafka, unique: str, tmp_path: Path
+) -> None:
+    broker = LocalKafka().start()
+    try:
+        chosen = settings(bus=f"kafka://{broker.bootstrap}", group=unique, max_batch=100)
+        connect(chosen.bus).create_topics(topic_specs(chosen))
+        publish(chosen)
+        summary = tmp_path / "summary.json"
+        worker = start(chosen, "one", summary=summary)
+        for third in (1, 2):
+            wait_for(chosen, third * len(ROWS) // 3)
+            broker.kill()
+            time.sleep(1.0)
+            broker.start()
+        ended(worker)
+        windows_are_those_of(
+            outcome(chosen),
+            [WindowReport.model_validate(r) for r in json.loads(summary.read_text())],
+        )
+    finally:
+        broker.stop()
+
+
+@pytest.mark.redis
+def test_window_reports_are_complete_though_redis_was_away_for_the_middle_third(
+    given: dict[str, object], redis_server: LocalRedis, unique: str, tmp_path: Path
+) -> None:
+    store = LocalRedis().start()
+    try:
+        chosen = settings(
+            **given, **topics(unique, *TOPICS), group=unique, max_batch=100, redis=store.url
+        )
+        connect(chosen.bus).create_topics(topic_specs(chosen))
+        worker = start(chosen, "one", summary=tmp_path / "summary.json", redis=True)
+        wait_for(chosen, len(ROWS) // 3)
+        store.kill()
+        wait_for(chosen, 2 * len(ROWS) // 3)
+        store.start()
+        ended(worker)
+        reports = StoreReader(store.url, chosen.redis_prefix).windows()
+        windows_are_those_of(outcome(chosen), reports)
+    finally:
+        store.stop()
+
+
+@pytest.mark.kafka
+def test_workers_that_are_killed_and_added_in_a_group_decide_each_once(
+    kafka: LocalKafka, unique: str, tmp_path: Path
+) -> None:
+    chosen = settings(
+        bus=f"kafka://{kafka.bootstrap}",
+        **topics(unique, "transactions", "labels", *TOPICS),
+        group=unique,
+        partitions=4,
+        max_batch=100,
+        checkpoint_seconds=0.5,
+    )
+    connect(chosen.bus).create_topics(topic_specs(chosen))
+    publish(chosen)
+    workers = [start(chosen, f"worker-{i}") for i in range(2)]
+    for i in range(2, 4):
+        time.sleep(random.Random(i).uniform(1.0, 4.0))
+        kill(workers.pop(0))
+        workers.append(start(chosen, f"worker-{i}"))
+    wait_for_all(chosen)
+    for worker in workers:
+        kill(worker)
+    summary = tmp_path / "summary.json"
+    ended(start(chosen, "last", summary=summary))
+    windows_are_those_of(outcome(chosen), reported(summary))

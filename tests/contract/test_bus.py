@@ -321,6 +321,39 @@ def test_a_reader_knows_where_it_stands_and_where_the_end_is(bus: Bus) -> None:
         reader.position(TopicPartition(topic, 7))
 
 
+def test_a_reader_takes_nothing_from_partitions_that_are_skipped(bus: Bus) -> None:
+    topic = bus.topic("a", 2)
+    first, second = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    bus.publish(*numbered(topic, 20, partition=0), *numbered(topic, 5, partition=1))
+    reader = bus.reader(first, second)
+    taken: list[Record] = []
+    eventually(lambda: bool(taken.extend(reader.poll(3, 0.2, [first])) or len(taken) == 5))
+    assert {record.partition for record in taken} == {1}
+    assert reader.position(first) == 0
+    assert values(read(reader, 20)) == [b"value %d" % i for i in range(20)]
+
+
+def test_of_a_compacted_topic_the_newest_of_each_key_and_no_forgotten_one_counts(bus: Bus) -> None:
+    topic = f"{bus.prefix}-compacted"
+    bus.broker.create_topics([TopicSpec(topic, 2, config={"cleanup.policy": "compact"})])
+    other = bus.topic("other")
+    bus.publish(Message(other, b"a", b"kept", partition=0), Message(topic, b"a", b"1", partition=0))
+    bus.publish(*(Message(topic, key, b"2", partition=0) for key in (b"a", b"b", b"a")))
+    bus.publish(Message(topic, b"a", b"3", partition=1), Message(topic, b"b", None, partition=0))
+    bus.publish(Message(topic, b"a", b"4", partition=0), Message(other, b"a", b"too", partition=0))
+    # Kafka compacts when it sees fit: what a reader makes of it is the same before and after.
+    held: dict[tuple[int, bytes | None], bytes | None] = {}
+    reader = bus.reader(TopicPartition(topic, 0), TopicPartition(topic, 1))
+    eventually(
+        lambda: bool(
+            held.update(((r.partition, r.key), r.value) for r in reader.poll(100, 0.2))
+            or (held.get((0, b"a")) == b"4" and (1, b"a") in held)
+        )
+    )
+    assert held == {(0, b"a"): b"4", (0, b"b"): None, (1, b"a"): b"3"}
+    assert values(read(bus.reader(TopicPartition(other, 0)), 2)) == [b"kept", b"too"]
+
+
 # The group
 
 

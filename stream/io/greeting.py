@@ -28,6 +28,10 @@ class HungUpError(OSError):
     """The other side ended the connection, or said something that is not of Kafka."""
 
 
+class NobodyError(HungUpError):
+    """The other side ended the connection when asked something without a user."""
+
+
 def greet(
     address: tuple[str, int], security: Security, context: ssl.SSLContext | None, seconds: float
 ) -> None:
@@ -35,6 +39,22 @@ def greet(
 
     Raises `BusRefused` where trying again would not help, else `OSError`.
     """
+    try:
+        _greet(address, security, context, seconds)
+    except NobodyError:
+        # A broker that is being ended in this very moment hangs up as well; but not twice.
+        try:
+            _greet(address, security, context, seconds)
+        except NobodyError:
+            raise BusRefused(
+                f"it does not talk to clients without a user. Set {security.named('user')} and "
+                f"{security.named('password_file')}."
+            ) from None
+
+
+def _greet(
+    address: tuple[str, int], security: Security, context: ssl.SSLContext | None, seconds: float
+) -> None:
     with socket.create_connection(address, seconds) as plain:
         if context is None:
             _converse(plain, security)
@@ -42,11 +62,9 @@ def greet(
         try:
             with context.wrap_socket(plain, server_hostname=address[0]) as secured:
                 _converse(secured, security)
-        except ssl.SSLCertVerificationError as error:
-            raise BusRefused(tls_failure(error, security)) from None
+        except ssl.SSLEOFError:
+            raise HungUpError("it ends the connection: is that its TLS port?") from None
         except ssl.SSLError as error:
-            if isinstance(error, ssl.SSLEOFError):
-                raise HungUpError("it ends the connection: is that its TLS port?") from None
             raise BusRefused(tls_failure(error, security)) from None
 
 
@@ -55,11 +73,8 @@ def _converse(connection: socket.socket, security: Security) -> None:
     if security.user is None:
         try:
             _ask(connection, *_METADATA, struct.pack(">i", 0))
-        except (HungUpError, ConnectionError):
-            raise BusRefused(
-                f"it does not talk to clients without a user. Set {security.named('user')} and "
-                f"{security.named('password_file')}."
-            ) from None
+        except (HungUpError, ConnectionError) as error:
+            raise NobodyError(str(error)) from None
         return
     name = security.mechanism.encode()
     answer = _ask(connection, *_SASL_HANDSHAKE, struct.pack(">h", len(name)) + name)

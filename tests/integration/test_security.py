@@ -47,11 +47,11 @@ class Ended(NamedTuple):
         return self.out + self.err
 
 
-def run(*command: str, module: str = "stream", **env: str) -> Ended:
+def run(*command: str, **env: str) -> Ended:
     """Run a command as people do; whatever comes of it, no secret is seen on the way."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("WEIR_")}
     process = subprocess.Popen(
-        [sys.executable, "-m", module, *command],
+        [sys.executable, "-m", "stream", *command],
         env=clean | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     if sys.platform == "linux":
@@ -160,15 +160,15 @@ def test_each_role_does_its_part_of_the_journey_with_no_more_rights_than_documen
     made = weir("topics", "create", **place.role("admin"))
     assert made.code == 0, made.err
     assert made.out.count("created") == 5
-    sent = run(
+    sent = weir(
         "paysim", "--transactions=600", "--clients=300", "--fraud-rate=0.05", "--label-delay=1h",
-        "--quiet", module="producers", **place.role("producer"),
+        "--quiet", entry=produce, **place.role("producer"),
     )  # fmt: skip
     assert sent.code == 0, sent.err
     worker = place.role("worker")
-    looked = weir("check", **worker)
+    looked = run("check", **worker)
     assert looked.code == 0, looked.out
-    worked = run("detect", "--until-end", f"--state-dir={tmp_path}/state", **worker)
+    worked = weir("detect", "--until-end", f"--state-dir={tmp_path}/state", **worker)
     assert worked.code == 0, worked.err
     assert "WARNING" not in worked.err
     for snapshot in (tmp_path / "state").iterdir():

@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo check test kafka clean
+.PHONY: help install dev demo check test kafka audit clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,14 @@ kafka: .cache/kafka/.complete ## fetch Apache Kafka's jars (Java 17 and Maven) f
 	rm -rf .cache/kafka
 	mv .cache/kafka.partial .cache/kafka
 	touch $@
+
+# In an environment of its own: what the tool itself needs is no part of Weir.
+.cache/audit/bin/pip-audit:
+	$(PYTHON) -m venv .cache/audit
+	.cache/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.10'
+
+audit: .cache/audit/bin/pip-audit ## known vulnerabilities of the pinned dependencies; asks the network
+	.cache/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 test: dev ## all tests; those that need a server skip where there is none
 	$(BIN)/python -m pytest $(ARGS)

@@ -25,6 +25,7 @@ from producers.replay import read_table
 from producers.rows import Row
 from producers.scenario import Scenario
 from stream.io.bus import BusError, connect
+from stream.io.security import SecurityError, kafka_security, refuse_password
 from stream.settings import Settings
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = parser().parse_args(argv)
     try:
+        refuse_password(arguments.bus, "--bus")
         given: dict[str, Any] = {"bus": arguments.bus} if arguments.bus else {}
         settings = Settings(**given)
         scenario = _scenario(arguments, settings) if arguments.source == "paysim" else None
@@ -69,11 +71,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             name = "_".join(map(str, error["loc"])).upper()
             _complain(f"setting WEIR_{name}: {error['msg']}", USAGE)
         return USAGE
-    except ValueError as problem:
+    except (SecurityError, ValueError) as problem:
         return _complain(str(problem), USAGE)
     stop = Stop()
     try:
         return _produce(arguments, settings, scenario, stop)
+    except SecurityError as problem:
+        return _complain(str(problem), USAGE)
     except (BusError, TableError, OSError) as problem:
         return _complain(str(problem), FAILED)
     finally:
@@ -122,7 +126,7 @@ def _produce(
         spread=arguments.label_delay_spread,
         key_field=settings.key_field,
     )
-    broker = connect(settings.bus)
+    broker = connect(settings.bus, kafka_security(settings))
     check_topics(broker, settings, create=arguments.create_topics)
     publisher = broker.publisher()
     counts = Counts()

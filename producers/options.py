@@ -12,7 +12,8 @@ import pandas as pd
 
 from producers.columns import COLUMNS, FIELDS
 from producers.scenario import PATTERNS, NewPattern, Scenario, Shift
-from stream.settings import Settings
+from stream.io.security import INSTEAD_OF_A_FLAG
+from stream.settings import PASSWORDS, Settings
 
 T = TypeVar("T")
 
@@ -87,6 +88,15 @@ def _read(reader: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(f"{text!r}: {problem}") from None
 
     return read
+
+
+class RefusedFlag(argparse.Action):
+    """A password as a flag, which would otherwise be taken as short for a longer one."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: object) -> None:
+        parser.error(
+            f"{given[-1]} is no flag: flags are read by everyone (ps). {INSTEAD_OF_A_FLAG}"
+        )
 
 
 def parser() -> argparse.ArgumentParser:
@@ -256,6 +266,9 @@ def _common_flags(command: argparse.ArgumentParser) -> None:
         metavar="URL",
         help=f"{settings['bus'].description} (default: WEIR_BUS, else {settings['bus'].default})",
     )
+    for name in PASSWORDS:
+        flag = "--" + name.replace("_", "-")
+        flags.add_argument(flag, action=RefusedFlag, help=argparse.SUPPRESS)
     flags.add_argument(
         "--create-topics",
         action="store_true",

@@ -85,7 +85,7 @@ def check_topics(broker: Broker, settings: Settings, *, create: bool) -> None:
                 for name in names
             ]
         )
-    there = broker.topics()
+    there = broker.topics(names)
     missing = [name for name in names if name not in there]
     if missing:
         raise BusError(

@@ -20,27 +20,36 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from producers.columns import COLUMNS, TableError
+from producers.options import RefusedFlag
 from stream import __doc__ as journey
 from stream.evaluation import OF_THE_BUS, GradingError, RequestError
 from stream.events import Alert, Decided, Example, Label, Transaction
 from stream.io.bus import (
     BusAddressError,
     BusError,
+    BusRefused,
     BusUnavailable,
     TooManyRejects,
     TopicSpec,
     connect,
 )
-from stream.io.redis_link import StoreError, StoreUnavailable
+from stream.io.redis_link import StoreError, StoreRefused, StoreUnavailable
+from stream.io.security import (
+    SecurityError,
+    kafka_security,
+    redis_security,
+    refuse_password,
+)
 from stream.log import configure
-from stream.settings import OwnError, Settings
+from stream.settings import CREDENTIALS, PASSWORDS, OwnError, Settings
 
 log = logging.getLogger("stream")
 
-EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_REJECTS = range(5)
+EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_REJECTS, EXIT_REFUSED = range(6)
 EXITS = """\
 exit codes: 0 done; 1 failure; 2 flags or settings not understood; 3 bus or Redis not there;
-4 too many messages that cannot be read; 130 interrupted twice"""
+4 too many messages that cannot be read; 5 bus or Redis refuse us: user, password, certificate,
+rights; 130 interrupted twice"""
 
 _SCHEMAS: dict[str, type[BaseModel]] = {
     "transaction": Transaction,
@@ -61,7 +70,7 @@ _STATE_CONFIG = {
     "max.compaction.lag.ms": "900000",
     "delete.retention.ms": "3600000",
 }
-_COMMON = ("bus", "redis", "log_format", "log_level")
+_COMMON = ("bus", "redis", *CREDENTIALS, "log_format", "log_level")
 
 
 class UsageError(Exception):
@@ -74,10 +83,13 @@ _ENDINGS: dict[type[Exception], int] = {  # the first that fits
     RequestError: EXIT_USAGE,
     TableError: EXIT_FAILURE,
     GradingError: EXIT_FAILURE,
+    SecurityError: EXIT_USAGE,
     BusAddressError: EXIT_USAGE,
+    BusRefused: EXIT_REFUSED,
     BusUnavailable: EXIT_UNAVAILABLE,
     TooManyRejects: EXIT_REJECTS,
     BusError: EXIT_FAILURE,
+    StoreRefused: EXIT_REFUSED,
     StoreUnavailable: EXIT_UNAVAILABLE,
     StoreError: EXIT_USAGE,  # an address that is not understood
     OSError: EXIT_FAILURE,  # a full disk, a folder that is not there
@@ -107,6 +119,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def load_settings(args: argparse.Namespace) -> Settings:
     """Return the settings: flags first, then the environment. Raises `UsageError`."""
     given = {k: v for k, v in vars(args).items() if k in Settings.model_fields and v is not None}
+    for name in ("bus", "redis"):
+        refuse_password(given.get(name), f"--{name}")
     try:
         return Settings(**given)
     except ValidationError as error:
@@ -149,13 +163,13 @@ def detect(settings: Settings, args: argparse.Namespace) -> int:
         settings.redis_prefix,
         worker=member,
         window_expiry_seconds=settings.window_expiry_seconds,
+        security=redis_security(settings),
     )
     worker = None
     try:
         try:
-            worker = Worker(
-                settings, connect(settings.bus), store, member=member, scorecard=scorecard
-            )
+            broker = connect(settings.bus, kafka_security(settings))
+            worker = Worker(settings, broker, store, member=member, scorecard=scorecard)
         except ValueError as error:  # a learner or policy that is not known
             raise UsageError(str(error)) from error
         worker.run(stop, until_end)
@@ -174,10 +188,14 @@ def watch(settings: Settings, args: argparse.Namespace) -> int:
     from stream.watch.terminal import watch as show
 
     stop = stop_on_signals()
-    reader = StoreReader(settings.redis, settings.redis_prefix)
+    reader = StoreReader(settings.redis, settings.redis_prefix, redis_security(settings))
+    try:
+        reader.ping()
+    except StoreUnavailable as error:  # it may come yet, where it does not refuse
+        if args.once or isinstance(error, StoreRefused):
+            raise
     if args.once:
         stop.set()
-        reader.ping()
     show(reader, refresh_seconds=args.refresh, plain=args.plain or None, stop=stop)
     return EXIT_OK
 
@@ -186,8 +204,8 @@ def alerts(settings: Settings, args: argparse.Namespace) -> int:
     """Print the alerts."""
     from stream.watch.alerts import follow_alerts
 
-    broker = connect(settings.bus)
-    partitions = broker.topics().get(settings.alerts_topic)
+    broker = connect(settings.bus, kafka_security(settings))
+    partitions = broker.topics([settings.alerts_topic]).get(settings.alerts_topic)
     if partitions is None:
         raise BusError(
             f"Topic {settings.alerts_topic!r} is not there. Make it with `weir topics create`."
@@ -206,7 +224,7 @@ def alerts(settings: Settings, args: argparse.Namespace) -> int:
 def topics(settings: Settings, _: argparse.Namespace) -> int:
     """Make the topics that are missing."""
     specs = topic_specs(settings)
-    made = connect(settings.bus).create_topics(specs)
+    made = connect(settings.bus, kafka_security(settings)).create_topics(specs)
     for spec in specs:
         state = "created" if spec.name in made else "there already"
         print(f"{spec.name:<16} {spec.partitions:>3} partition(s)  {state}")
@@ -243,7 +261,8 @@ def check(settings: Settings, _: argparse.Namespace) -> int:
     code = EXIT_OK
     for finding in look(settings, topic_specs(settings)):
         print(f"{'ok' if finding.well else 'FAIL':<5} {finding.what:<8} {finding.text}")
-        code = code if finding.well else EXIT_UNAVAILABLE
+        if not finding.well:
+            code = max(code, EXIT_REFUSED if finding.refused else EXIT_UNAVAILABLE)
     return code
 
 
@@ -398,7 +417,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--no-view", action="store_true", help="plain lines even on a terminal")
     sub.add_argument("--summary", type=_to_write, metavar="FILE", help="write the summary as JSON")
-    _settings_flags(sub, exclude=("bus", "redis", "group", "worker_id", "state_dir", "partitions"))
+    alone = ("bus", "redis", "group", "worker_id", "state_dir", "partitions")
+    _settings_flags(sub, exclude=(*alone, *CREDENTIALS))
 
     sub = command("detect", detect, "a worker: scores transactions, joins labels, learns")
     sub.add_argument("--until-end", action="store_true", help="stop once all there is was handled")
@@ -581,10 +601,13 @@ def _settings_flags(
     for name, field in Settings.model_fields.items():
         if name in exclude or (only and name not in only):
             continue
+        flag = "--" + name.replace("_", "-")
+        if name in PASSWORDS:
+            group.add_argument(flag, action=RefusedFlag, help=argparse.SUPPRESS)
+            continue
         default = field.get_default()
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
         note = "" if default is None else f" (default: {shown})"
-        flag = "--" + name.replace("_", "-")
         group.add_argument(
             flag, dest=name, metavar="VALUE", help=f"{field.description}{note}".replace("%", "%%")
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from stream.io.bus import BusError, TopicSpec, connect
-from stream.io.redis_link import StoreError
+from stream.io.bus import BusError, BusRefused, TopicSpec, connect
+from stream.io.redis_link import StoreError, StoreRefused
+from stream.io.security import kafka_security, redis_security
 from stream.io.store import StoreReader
 from stream.settings import Settings
 
@@ -17,23 +18,25 @@ class Finding(NamedTuple):
     well: bool
     what: str
     text: str
+    refused: bool = False
+    """Whether it is there, and refuses us."""
 
 
 def look(settings: Settings, wanted: Sequence[TopicSpec]) -> Iterator[Finding]:
     """Look at the bus, at each topic that is wanted there, and at Redis."""
     try:
-        broker = connect(settings.bus)
-        held = broker.topics()
+        broker = connect(settings.bus, kafka_security(settings))
+        held = broker.topics([spec.name for spec in wanted])
         yield Finding(True, "bus", broker.url)
         yield from _topics(settings, wanted, held)
     except BusError as error:
-        yield Finding(False, "bus", str(error))
+        yield Finding(False, "bus", str(error), isinstance(error, BusRefused))
     try:
-        reader = StoreReader(settings.redis, settings.redis_prefix)
+        reader = StoreReader(settings.redis, settings.redis_prefix, redis_security(settings))
         reader.probe()
         yield Finding(True, "redis", reader.url)
     except StoreError as error:
-        yield Finding(False, "redis", str(error))
+        yield Finding(False, "redis", str(error), isinstance(error, StoreRefused))
 
 
 def _topics(

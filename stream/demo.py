@@ -19,7 +19,7 @@ from stream.io.bus import Broker, TopicSpec, connect
 from stream.io.local_redis import LocalRedisServer
 from stream.io.store import StoreReader, StoreWriter
 from stream.io.worker import Worker
-from stream.settings import Settings
+from stream.settings import CREDENTIALS, Settings
 from stream.watch.terminal import watch
 
 _GENERATED = {"transactions": 36_000, "clients": 3_000, "rate": 600, "fraud-rate": 0.01}
@@ -83,6 +83,7 @@ def run_demo(
         logging.getLogger("stream").setLevel(logging.WARNING)  # lines would tear the picture
     with tempfile.TemporaryDirectory(prefix="weir-demo-") as folder, LocalRedisServer() as redis:
         here = {"bus": f"sqlite:///{folder}/bus.db", "redis": redis.url, "partitions": 1}
+        here |= dict.fromkeys(CREDENTIALS)  # those are for other servers
         if not args.replay and "window_seconds" not in settings.model_fields_set:
             here["window_seconds"] = _WINDOW_SECONDS
         settings = settings.model_copy(update=here)

@@ -15,6 +15,7 @@ from stream.core.detector import Detector
 from stream.core.model import Model
 from stream.io.bus import Broker, BusError, Message, Reader, TopicPartition, connect
 from stream.io.checkpoint import Checkpoint
+from stream.io.security import kafka_security
 from stream.io.state import Damaged, Saved, find, identity, read_all
 from stream.settings import Settings
 
@@ -50,7 +51,7 @@ def show(settings: Settings, *, thorough: bool, as_json: bool) -> bool:
 
 def look(settings: Settings, *, thorough: bool) -> Iterator[Finding]:
     """Look at the account state of each partition on the bus, and at the model on the disk."""
-    broker = connect(settings.bus)
+    broker = connect(settings.bus, kafka_security(settings))
     partitions = _partitions(broker, settings)
     consumed = broker.reader()
     try:
@@ -67,7 +68,7 @@ def reset(settings: Settings) -> int:
 
     A worker that starts afterwards rebuilds both from the topics, as far as these reach back.
     """
-    broker = connect(settings.bus)
+    broker = connect(settings.bus, kafka_security(settings))
     partitions = _partitions(broker, settings)
     reader, publisher, forgotten = broker.reader(), broker.publisher(), 0
     try:

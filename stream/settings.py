@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field, field_validator
+from pydantic import AwareDatetime, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Positive = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+SECRETS = ("bus", "redis", "kafka_password", "redis_password")
+"""Settings that are or may hold a secret."""
+PASSWORDS = ("kafka_password", "redis_password")
+"""Settings that have no flag: a flag is read by everyone on the machine (`ps`)."""
+CREDENTIALS = (
+    *("kafka_user", "kafka_password", "kafka_password_file", "kafka_sasl_mechanism"),
+    *("kafka_ca_file", "kafka_cert_file", "kafka_key_file"),
+    *("redis_password", "redis_password_file"),
+    *("redis_ca_file", "redis_cert_file", "redis_key_file"),
+)
+"""Settings of who we are to Kafka and Redis, and whom we trust."""
 
 
 class OwnError(ValueError):
@@ -24,7 +37,7 @@ class OwnError(ValueError):
 class Settings(BaseSettings):
     """Every setting of Weir. Each comes from a flag, else from `WEIR_<NAME>`, else its default.
 
-    URLs may hold a password, so they stay out of `repr`.
+    Secrets stay out of `repr` and of pickles: URLs, which may hold a password, and passwords.
     """
 
     model_config = SettingsConfigDict(
@@ -32,10 +45,44 @@ class Settings(BaseSettings):
     )
 
     bus: str = Field(
-        "sqlite:///.weir/bus.db", repr=False, description="kafka://HOST:PORT or sqlite:///FILE"
+        "sqlite:///.weir/bus.db",
+        repr=False,
+        description="kafka://HOST:PORT, kafkas://HOST:PORT for TLS, or sqlite:///FILE",
+    )
+    kafka_user: str | None = Field(None, description="user of SASL; none: no authentication")
+    kafka_password: SecretStr | None = Field(
+        None, description="its password; from the environment only"
+    )
+    kafka_password_file: Path | None = Field(None, description="file that holds its password")
+    kafka_sasl_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = Field(
+        "SCRAM-SHA-512", description="how the password is proven; PLAIN over TLS only"
+    )
+    kafka_ca_file: Path | None = Field(
+        None, description="PEM file of the authorities trusted for Kafka; none: the system's"
+    )
+    kafka_cert_file: Path | None = Field(
+        None, description="PEM file of the client's certificate, where the brokers want one"
+    )
+    kafka_key_file: Path | None = Field(
+        None, description="PEM file of its key, without passphrase; none: it is in the same file"
     )
     redis: str = Field(
-        "redis://127.0.0.1:6379/0", repr=False, description="redis://[USER:PASSWORD@]HOST:PORT/DB"
+        "redis://127.0.0.1:6379/0",
+        repr=False,
+        description="redis://[USER@]HOST:PORT/DB, rediss://... for TLS, or unix:///PATH",
+    )
+    redis_password: SecretStr | None = Field(
+        None, description="password of its user; from the environment only"
+    )
+    redis_password_file: Path | None = Field(None, description="file that holds that password")
+    redis_ca_file: Path | None = Field(
+        None, description="PEM file of an authority trusted for Redis besides the system's"
+    )
+    redis_cert_file: Path | None = Field(
+        None, description="PEM file of the client's certificate, where Redis wants one"
+    )
+    redis_key_file: Path | None = Field(
+        None, description="PEM file of its key, without passphrase; none: it is in the same file"
     )
     group: str = Field("weir", description="consumer group of the workers")
     worker_id: str | None = Field(
@@ -158,6 +205,16 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="least severe message logged"
     )
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Without addresses and passwords: the model's snapshot holds the settings it was made by.
+
+        What is unpickled has their defaults instead.
+        """
+        state = super().__getstate__()
+        fields = type(self).model_fields
+        state["__dict__"] = state["__dict__"] | {name: fields[name].default for name in SECRETS}
+        return state
 
     @field_validator("transaction_types", "half_lives_hours", mode="before")
     @classmethod

@@ -6,11 +6,12 @@ notes how the model changed on the way; `printing` shows them, and `drawing`, `p
 `report` make the HTML.
 """
 
-from stream.settings import Settings
+from stream.settings import CREDENTIALS, Settings
 
 OF_THE_BUS = (
     *("bus", "redis", "group", "worker_id", "key_field", "partitions", "state_dir"),
     *(name for name in Settings.model_fields if name.endswith("_topic")),
+    *CREDENTIALS,
     *("redis_prefix", "window_expiry_seconds", "max_message_bytes", "max_record_bytes"),
     *("reject_share", "reject_window", "max_ahead_days", "bus_patience_seconds"),
     *("checkpoint_seconds", "log_format", "log_level"),

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from stream.io.security import Security
 
 
 class BusError(Exception):
@@ -22,6 +25,13 @@ class BusAddressError(BusError):
 
 class BusUnavailable(BusError):  # noqa: N818 - reads as the state it reports
     """The bus cannot be reached now; the same call may succeed later."""
+
+
+class BusRefused(BusError):  # noqa: N818 - reads as the state it reports
+    """The bus does not let us in, or not do that, and will not until someone changes that.
+
+    User and password, a certificate, or rights (ACLs); or TLS on one side only.
+    """
 
 
 class CommitLost(BusError):  # noqa: N818 - reads as the state it reports
@@ -190,8 +200,11 @@ class Broker(Protocol):
     url: str
     """Where it is, without any secret: safe to print."""
 
-    def topics(self) -> dict[str, int]:
-        """Names and partition counts of the topics there. Raises `BusUnavailable`."""
+    def topics(self, expected: Collection[str] = ()) -> dict[str, int]:
+        """Names and partition counts of the topics there that we may see.
+
+        Raises `BusUnavailable`, and `BusRefused` where we may not see one that is `expected`.
+        """
 
     def create_topics(self, topics: Sequence[TopicSpec]) -> list[str]:
         """Create those that are missing and return their names.
@@ -211,21 +224,26 @@ class Broker(Protocol):
         """
 
 
-def connect(url: str) -> Broker:
-    """Return the broker that a URL names: `kafka://host:9092[,host:9092]` or `sqlite:///file`.
+def connect(url: str, security: Security | None = None) -> Broker:
+    """Return the broker that a URL names.
 
-    Raises `BusError` for any other scheme. Opens nothing until it is used.
+    `kafka://host:9092[,host:9092]`, the same with `kafkas://` for TLS, or `sqlite:///file`.
+    `security` is who we are to Kafka and whom we trust; without it nobody, and the system's
+    authorities.
+
+    Raises `BusError` for any other scheme, `SecurityError` where security and scheme do not go
+    together. Opens no connection until it is used.
     """
     scheme, separator, rest = url.partition("://")
-    if scheme == "kafka" and separator and rest:
+    if scheme in ("kafka", "kafkas") and separator and rest:
         from stream.io.kafka import KafkaBroker  # noqa: PLC0415 - only the adapter in use is loaded
 
-        return KafkaBroker(rest)
+        return KafkaBroker(rest, security, tls=scheme == "kafkas")
     if scheme == "sqlite" and separator and rest.startswith("/") and len(rest) > 1:
         from stream.io.embedded import EmbeddedBroker  # noqa: PLC0415
 
         return EmbeddedBroker(rest[1:])
     raise BusAddressError(
-        "The bus address is not understood. Give kafka://HOST:PORT, or sqlite:///FILE "
-        "(sqlite:////absolute/file) for the embedded one."
+        "The bus address is not understood. Give kafka://HOST:PORT, kafkas://HOST:PORT for TLS, or "
+        "sqlite:///FILE (sqlite:////absolute/file) for the embedded one."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
@@ -11,10 +11,30 @@ import kafka.admin
 import kafka.record.default_records
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka import TopicPartition as KafkaPartition
-from kafka.errors import KafkaError, RetriableError
+from kafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    RetriableError,
+    SaslAuthenticationFailedError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailedError,
+)
 
-from stream.io.bus import BusAddressError, BusError, BusUnavailable, Message, Record, TopicPartition
+from stream.io.bus import (
+    BusAddressError,
+    BusError,
+    BusRefused,
+    BusUnavailable,
+    Message,
+    Record,
+    TopicPartition,
+)
+from stream.io.greeting import greet
 from stream.io.placing import partition_of
+from stream.io.security import Security, SecurityError
+
+log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10.0
 """How long a client may take to find the cluster before it counts as unavailable."""
@@ -28,6 +48,14 @@ _batches: Any = kafka.record.default_records.DefaultRecordBatchBuilder
 _REQUEST_BYTES = 64 * 1024 * 1024
 
 
+_RIGHTS: dict[type[KafkaError], str] = {
+    TopicAuthorizationFailedError: "topic",
+    GroupAuthorizationFailedError: "consumer group",
+    TransactionalIdAuthorizationFailedError: "transactional id",
+    ClusterAuthorizationFailedError: "the cluster",
+}
+
+
 class Topic(NamedTuple):
     partitions: int
     max_message_bytes: int
@@ -36,13 +64,35 @@ class Topic(NamedTuple):
 class Cluster:
     """The brokers at `servers` (`host:port,host:port`). Connects when something is asked."""
 
-    def __init__(self, servers: str) -> None:
+    def __init__(
+        self, servers: str, security: Security | None = None, *, tls: bool = False
+    ) -> None:
         if "@" in servers:
             raise BusAddressError(
-                "A Kafka address takes no user and password: give kafka://HOST:PORT[,HOST:PORT]."
+                "A Kafka address takes no user and password: give kafka://HOST:PORT[,HOST:PORT], "
+                "WEIR_KAFKA_USER and WEIR_KAFKA_PASSWORD_FILE."
             )
         self.servers = [server.strip() for server in servers.split(",") if server.strip()]
-        self.url = "kafka://" + ",".join(self.servers)
+        self.url = ("kafkas://" if tls else "kafka://") + ",".join(self.servers)
+        self._security = security or Security()
+        self._tls = self._security.context() if tls else None
+        if not tls:
+            self._mind_plaintext()
+
+    def _mind_plaintext(self) -> None:
+        self._security.without_tls("Write kafkas:// where the brokers speak TLS.")
+        if self._security.user is None:
+            return
+        if self._security.mechanism == "PLAIN":
+            raise SecurityError(
+                f"{self._security.named('sasl_mechanism')}: PLAIN would send the password readable "
+                "over kafka://. Use kafkas://, or SCRAM-SHA-512."
+            )
+        log.warning(
+            "%s is not TLS: whoever is on its network can read and change what is sent, and try "
+            "passwords on what was seen. Use kafkas:// where the brokers offer it.",
+            self.url,
+        )
 
     def admin(self) -> Client:
         return self._client(KafkaAdminClient)
@@ -85,11 +135,28 @@ class Cluster:
                 bootstrap_timeout_ms=int(CONNECT_SECONDS * 1000),
                 request_timeout_ms=int(REQUEST_SECONDS * 1000),
                 reconnect_backoff_max_ms=1000,
+                **self._credentials(),
                 **options,
             )
 
+    def _credentials(self) -> dict[str, Any]:
+        """Security as kafka-python takes it."""
+        known, secured = self._security.user is not None, self._tls is not None
+        protocol = ("SASL_" if known else "") + ("SSL" if secured else "PLAINTEXT")
+        credentials: dict[str, Any] = {"security_protocol": protocol}
+        if secured:
+            credentials["ssl_context"] = self._tls
+        if known:
+            credentials |= {
+                "sasl_mechanism": self._security.mechanism,
+                "sasl_plain_username": self._security.user,
+                "sasl_plain_password": self._security.password,
+            }
+        return credentials
+
     def _reach(self) -> None:
-        """Connect and hang up: quicker to fail than a client, which also leaves a thread behind."""
+        """Shake hands and hang up: a client is slower to fail, and does not say why."""
+        refused: BusRefused | None = None
         problem: OSError | None = None
         for server in self.servers:
             host, _, port = server.rpartition(":")
@@ -97,32 +164,69 @@ class Cluster:
                 address = (host.strip("[]"), int(port))
             except ValueError:
                 raise BusError(f"{server} is no address of a broker. Give HOST:PORT.") from None
+            seconds = CONNECT_SECONDS / len(self.servers)
             try:
-                socket.create_connection(address, CONNECT_SECONDS / len(self.servers)).close()
+                greet(address, self._security, self._tls, seconds)
+            except BusRefused as error:
+                refused = refused or BusRefused(f"No way into Kafka at {server}: {error}")
             except OSError as error:
                 problem = error
             else:
                 return
+        if refused is not None:
+            raise refused
         raise BusUnavailable(
             f"No Kafka broker answers at {self.url} ({problem}). Start it, or correct the address."
         ) from problem
 
     @contextmanager
-    def explained(self) -> Iterator[None]:
-        """Turn what kafka-python raises into errors of the bus."""
+    def explained(self, using: str = "") -> Iterator[None]:
+        """Turn what kafka-python raises into errors of the bus.
+
+        `using` is what a refusal names where the brokers do not say it.
+        """
         try:
             yield
-        except RetriableError as error:
-            raise BusUnavailable(
-                f"Kafka at {self.url} does not answer ({error}). Do the brokers run?"
-            ) from error
         except KafkaError as error:
+            if (refused := self.refused(error, using)) is not None:
+                raise refused from error
+            if isinstance(error, RetriableError):
+                raise BusUnavailable(
+                    f"Kafka at {self.url} does not answer ({error}). Do the brokers run?"
+                ) from error
             raise BusError(f"Kafka at {self.url} refuses: {error}.") from error
 
-    def topics(self) -> dict[str, int]:
-        """Partition counts by topic."""
+    def refused(self, error: BaseException | None, using: str = "") -> BusRefused | None:
+        """What the brokers do not let us do, in words; None where it is another error."""
+        who = f"user {self._security.user!r}" if self._security.user else "this client"
+        if isinstance(error, SaslAuthenticationFailedError):
+            return BusRefused(f"Kafka at {self.url} does not accept {who} any more.")
+        # Of some errors kafka-python leaves nothing but the name, in the text of another.
+        kinds = (
+            text
+            for kind, text in _RIGHTS.items()
+            if isinstance(error, kind) or kind.__name__ in str(error)
+        )
+        if error is None or (what := next(kinds, None)) is None:
+            return None
+        named = error.args[0] if error.args else None
+        if isinstance(named, (set, frozenset)):
+            using = ", ".join(sorted(map(str, named)))
+        elif not using and isinstance(named, str) and " " not in named:
+            using = named
+        return BusRefused(
+            f"Kafka at {self.url} does not let {who} use {what}{f' {using}' if using else ''} as "
+            "asked. Give it the rights (ACLs) of its role: docs/security.md."
+        )
+
+    def topics(self, expected: Collection[str] = ()) -> dict[str, int]:
+        """Partition counts by topic; raises `BusRefused` where an `expected` one is hidden."""
         with self.explained(), self.admin() as admin:
             found = admin.describe_topics()
+            # A list leaves out what we may not see; asked by name, the brokers say so.
+            unseen = set(expected) - {topic["name"] for topic in found}
+            if unseen:
+                _raise_if_hidden(admin.describe_topics(sorted(unseen)))
         return {
             topic["name"]: len(topic["partitions"]) for topic in found if not topic["is_internal"]
         }
@@ -131,9 +235,11 @@ class Cluster:
         """Describe topics; raises `BusError` where one is missing."""
         names = list(dict.fromkeys(names))
         with self.explained(), self.admin() as admin:
+            found = admin.describe_topics(names)
+            _raise_if_hidden(found)
             counts = {
                 topic["name"]: len(topic["partitions"])
-                for topic in admin.describe_topics(names)
+                for topic in found
                 if not topic["error_code"]
             }
             missing = [name for name in names if name not in counts]
@@ -217,6 +323,13 @@ class Ends:
             end = int(self._consumer.end_offsets([at], REQUEST_SECONDS * 1000)[at])
         self._known[source] = end
         return end
+
+
+def _raise_if_hidden(found: Iterable[dict[str, Any]]) -> None:
+    refusal = TopicAuthorizationFailedError.errno
+    hidden = {topic["name"] for topic in found if topic["error_code"] == refusal}
+    if hidden:
+        raise TopicAuthorizationFailedError(hidden)
 
 
 def send(producer: Client, message: Message, topic: Topic) -> Any:

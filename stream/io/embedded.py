@@ -7,7 +7,7 @@ one thread. Whoever outgrows one machine goes to Kafka.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 
 from stream.io.bus import BusError, Message, TopicSpec
@@ -23,7 +23,7 @@ class EmbeddedBroker:
         self.path = path
         self.url = f"sqlite:///{path}"
 
-    def topics(self) -> dict[str, int]:
+    def topics(self, expected: Collection[str] = ()) -> dict[str, int]:  # noqa: ARG002 - no rights
         with closing(LogFile(self.path)) as file:
             return {name: layout.partitions for name, layout in file.topics().items()}
 

@@ -27,6 +27,7 @@ from stream.io.cluster import (
     send,
 )
 from stream.io.kafka_consumer import KafkaGroupConsumer
+from stream.io.security import Security
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +42,14 @@ _MESSAGE_OVERHEAD_BYTES = 512
 class KafkaBroker:
     """The bus on the Kafka cluster at `servers` (`host:port,host:port`)."""
 
-    def __init__(self, servers: str) -> None:
-        self._cluster = Cluster(servers)
+    def __init__(
+        self, servers: str, security: Security | None = None, *, tls: bool = False
+    ) -> None:
+        self._cluster = Cluster(servers, security, tls=tls)
         self.url = self._cluster.url
 
-    def topics(self) -> dict[str, int]:
-        return self._cluster.topics()
+    def topics(self, expected: Collection[str] = ()) -> dict[str, int]:
+        return self._cluster.topics(expected)
 
     def create_topics(self, topics: Sequence[TopicSpec]) -> list[str]:
         there = self.topics()
@@ -59,7 +62,8 @@ class KafkaBroker:
             if spec.name not in there
         }
         if missing:
-            with self._cluster.explained(), self._cluster.admin() as admin:
+            using = ", ".join(missing)
+            with self._cluster.explained(using), self._cluster.admin() as admin:
                 try:
                     admin.create_topics(missing, wait_for_metadata=True)
                 except TopicAlreadyExistsError:
@@ -122,6 +126,8 @@ class KafkaPublisher:
             # A producer that failed once can be stuck for good: kafka-python does not ask for a
             # new producer id after a batch has expired.
             self._drop()
+            if (refused := self._cluster.refused(error)) is not None:
+                raise refused from error
             kind = BusUnavailable if isinstance(error, RetriableError) else BusError
             raise kind(
                 f"{lost} messages may not have arrived at {self._cluster.url} ({error}). "

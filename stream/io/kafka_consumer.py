@@ -18,7 +18,6 @@ from kafka import ConsumerRebalanceListener, KafkaProducer, OffsetAndMetadata
 from kafka import TopicPartition as KafkaPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
-    AuthorizationError,
     FencedInstanceIdError,
     KafkaError,
     KafkaTimeoutError,
@@ -132,7 +131,7 @@ class KafkaGroupConsumer:
             retry_backoff_ms=5,
         )
         try:
-            with self._cluster.explained():
+            with self._cluster.explained(f"{self._group_name}/{self._member}"):
                 producer.init_transactions()
         except BusError:
             abandon(producer)
@@ -317,7 +316,9 @@ class KafkaGroupConsumer:
             self._fence()
             return CommitLost(self._fenced)
         for cause in causes:
-            if isinstance(cause, (AuthorizationError, MessageSizeTooLargeError)):
+            if (refused := self._cluster.refused(cause)) is not None:
+                return refused
+            if isinstance(cause, MessageSizeTooLargeError):
                 return BusError(f"Kafka at {self._cluster.url} refuses a commit: {cause}.")
         try:
             # This settles the outcome: what was not committed by now never will be.

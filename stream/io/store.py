@@ -20,9 +20,26 @@ from redis import RedisError
 from stream.core.windows import measure
 from stream.events import Alert, LiveReport, WindowReport
 from stream.io.outbox import Outbox
-from stream.io.redis_link import StoreError, StoreUnavailable, address, connect, explain
+from stream.io.redis_link import (
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+    address,
+    connect,
+    explain,
+    trouble,
+)
+from stream.io.security import Security
 
-__all__ = ["Keys", "StoreError", "StoreReader", "StoreUnavailable", "StoreWriter", "address"]
+__all__ = [
+    "Keys",
+    "StoreError",
+    "StoreReader",
+    "StoreRefused",
+    "StoreUnavailable",
+    "StoreWriter",
+    "address",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +128,8 @@ class StoreWriter:
         How long a window and the alerts stay after they were last written.
     max_waiting
         How many windows may wait for Redis.
+    security
+        Password and certificates, where the address needs any besides.
     """
 
     def __init__(
@@ -121,12 +140,13 @@ class StoreWriter:
         worker: str,
         window_expiry_seconds: int,
         max_waiting: int = 4_000,
+        security: Security | None = None,
     ) -> None:
         self._where = address(url)
         self._keys = Keys(prefix)
         self._worker = worker
         self._expiry_seconds = window_expiry_seconds
-        self._client = connect(url)
+        self._client = connect(url, security)
         self._trim_at = 0.0
         self._wrote_windows = False
         self.losses = 0
@@ -266,18 +286,20 @@ class StoreWriter:
 
 
 class StoreReader:
-    """Reads what workers have written; raises `StoreUnavailable` when Redis does not answer.
+    """Reads what workers have written.
+
+    Raises `StoreUnavailable` when Redis does not answer, `StoreRefused` when it does not let us.
 
     What does not fit (written by another version of Weir, or by someone else) is left out, counted
     in `unreadable` and logged once.
     """
 
-    def __init__(self, url: str, prefix: str) -> None:
+    def __init__(self, url: str, prefix: str, security: Security | None = None) -> None:
         self.url = address(url)
         """Where it is, without any secret: safe to print."""
         self.unreadable = 0
         self._keys = Keys(prefix)
-        self._client = connect(url)
+        self._client = connect(url, security)
 
     def windows(
         self, since: datetime | None = None, until: datetime | None = None
@@ -350,7 +372,7 @@ class StoreReader:
         try:
             yield
         except (RedisError, OSError) as error:
-            raise StoreUnavailable(explain(error, self.url)) from None
+            raise trouble(error, self.url) from None
 
     @contextlib.contextmanager
     def _readable(self, kind: type[BaseModel]) -> Iterator[None]:

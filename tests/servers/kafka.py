@@ -64,11 +64,16 @@ class LocalKafka(LocalServer):
     def __init__(self, server_properties: Mapping[str, str] | None = None) -> None:
         self.port = free_port()
         super().__init__(prefix="weir-kafka-")
-        properties = defaults(self.port, free_port(), self._folder / "data")
-        properties.update(server_properties or {})
+        self.properties = defaults(self.port, free_port(), self._folder / "data")
         self._config = self._folder / "server.properties"
-        self._config.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
         self._output = self._folder / "output.txt"
+        self.configure(server_properties or {})
+
+    def configure(self, changes: Mapping[str, str]) -> None:
+        """Lay these over the properties; they count from the next start on."""
+        self.properties |= changes
+        lines = [f"{name}={value}\n" for name, value in self.properties.items()]
+        self._config.write_text("".join(lines))
 
     @property
     def bootstrap(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import time
+from collections.abc import Sequence
 from typing import Self
 
 from tests.servers.kafka import free_port
@@ -24,10 +25,14 @@ def missing() -> str | None:
 
 
 class LocalRedis(LocalServer):
-    """One server. It appends every write to a file, so that a restart finds the data again."""
+    """One server. It appends every write to a file, so that a restart finds the data again.
 
-    def __init__(self) -> None:
+    `flags` are given to the program besides.
+    """
+
+    def __init__(self, flags: Sequence[str] = ()) -> None:
         self.port = free_port()
+        self._flags = list(flags)
         super().__init__(prefix="weir-redis-")
 
     @property
@@ -38,6 +43,7 @@ class LocalRedis(LocalServer):
         """Start, and return when it answers."""
         command = [program() or "redis-server", "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self._folder), "--save", "", "--appendonly", "yes"]
+        command += self._flags
         self._process = ServerProcess(command, self._folder / "output.txt")
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._process.runs():
@@ -52,6 +58,6 @@ class LocalRedis(LocalServer):
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
                 connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
+                return connection.recv(16).startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from stream.core.detector import Detector
 from stream.io.bus import Broker, Consumer, Reader, TopicPartition
 from stream.io.checkpoint import Checkpoint
+from stream.io.dead_letters import refused
 from stream.io.intake import Intake, handle
 from stream.io.training import TrainingLog
 
@@ -33,8 +34,10 @@ def restore(
 
     It is loaded from a snapshot where one fits. Records from there, or from the beginning of the
     topics, up to the committed positions are handled again, and what comes of them is dropped: it
-    was published when they were committed. Where the model is not ahead already, it learns the log
-    alongside, as far as it had learned at that time: so scores come out as they were given.
+    was published when they were committed. What became a dead letter then is left out, also where
+    it could be read by now: it was not decided, and a replay of it will be. Where the model is not
+    ahead already, it learns the log alongside, as far as it had learned at that time: so scores
+    come out as they were given.
 
     `go_on` is asked every few seconds; where it says no, None is returned and nothing is open.
     """
@@ -54,6 +57,7 @@ def restore(
             start |= begin
             goal |= end
             intake.open(partition)
+        dead = refused(broker, detector.settings.dead_letters_topic, start, goal)
         reader.assign(start)
         done, total = 0, sum(goal[source] - start[source] for source in goal)
         looked = time.monotonic()
@@ -67,7 +71,10 @@ def restore(
             else:
                 records = reader.poll(detector.settings.max_batch, 0.5)
                 intake.put(
-                    r for r in records if r.offset < goal[TopicPartition(r.topic, r.partition)]
+                    r
+                    for r in records
+                    if r.offset < goal[TopicPartition(r.topic, r.partition)]
+                    and (r.topic, r.partition, r.offset) not in dead
                 )
             if time.monotonic() - looked > _STILL_THERE_SECONDS:
                 looked = time.monotonic()

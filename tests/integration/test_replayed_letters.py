@@ -10,7 +10,8 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer
+from kafka import TopicPartition as KafkaPartition
 
 from stream.__main__ import topic_specs
 from stream.events import Alert, LiveReport, WindowReport
@@ -264,8 +265,13 @@ def test_a_note_that_a_workers_open_transaction_hides_is_waited_for(
         one.commit([Message(topic, None, b'{"replayed": [[0, 9]]}', header)], {})
     tallies: list[Tally] = []
     second = Thread(target=lambda: tallies.append(replayed(chosen)))
+    uncommitted, place = KafkaConsumer(bootstrap_servers=kafka.bootstrap), KafkaPartition(topic, 0)
+    before = uncommitted.end_offsets([place])[place]
     second.start()
-    time.sleep(1.0)
+    while second.is_alive() and uncommitted.end_offsets([place])[place] < before + 2:
+        time.sleep(0.05)  # until its own first note, and the marker behind it, are there
+    time.sleep(0.5)
+    uncommitted.close()
     worker.commit_transaction()
     worker.close()
     second.join(60)

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 from producers.columns import COLUMNS, TableError
 from producers.options import RefusedFlag
 from stream import __doc__ as journey
+from stream import dead_letters as letters
 from stream.evaluation import OF_THE_BUS, GradingError, RequestError
 from stream.events import Alert, Decided, Example, Label, Transaction
 from stream.io.bus import (
@@ -218,6 +219,12 @@ def alerts(settings: Settings, args: argparse.Namespace) -> int:
         as_json=args.json,
         stop=stop_on_signals(),
     )
+    return EXIT_OK
+
+
+def dead_letters(settings: Settings, args: argparse.Namespace) -> int:
+    """List, show or replay what could not be read."""
+    letters.run(settings, args, stop_on_signals())
     return EXIT_OK
 
 
@@ -455,6 +462,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--follow", action="store_true", help="wait for new ones")
     sub.add_argument("--json", action="store_true", help="one JSON object a line, as on the topic")
     _settings_flags(sub, only=(*_COMMON, "alerts_topic"))
+
+    sub = command("dead-letters", dead_letters, "what could not be read: list, show, replay")
+    for action in letters.add_actions(sub, EXITS):
+        _settings_flags(action, only=letters.SETTINGS)
 
     topic_names = tuple(name for name in Settings.model_fields if name.endswith("_topic"))
     sub = command("topics", topics, "make the topics that are missing")

@@ -190,10 +190,14 @@ class Settings(BaseSettings):
     max_record_bytes: Positive = Field(
         65_536, description="a larger message is a dead letter, unread"
     )
-    reject_share: Share = Field(
-        0.5, description="share of unreadable messages beyond which the worker stops"
+    reject_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="share of unreadable messages beyond which the worker stops; 1: never"
     )
-    reject_window: Positive = Field(20_000, description="messages over which that share is taken")
+    reject_window: Positive = Field(
+        20_000,
+        description="messages over which that share is taken; until there are so many, from 1,000 "
+        "on, all since the start",
+    )
     state_dir: Path | None = Field(
         None,
         description="where a snapshot of the model is kept; none: it is rebuilt from the training "

@@ -10,6 +10,7 @@ import numpy as np
 from stream.core.decode import Reject
 from stream.events import Alert, Decided, Example, alert_id, utc
 from stream.io.bus import Message, Record, TopicPartition
+from stream.io.dead_letters import REPLAYED_FROM
 from stream.io.intake import Outcome
 from stream.settings import Settings
 
@@ -115,5 +116,8 @@ class Outputs:
             self._settings.dead_letters_topic,
             record.key,
             record.value or b"",
-            tuple((name, text.encode()) for name, text in headers.items()),
+            (
+                *((name, text.encode()) for name, text in headers.items()),
+                *(header for header in record.headers if header[0] == REPLAYED_FROM),
+            ),
         )

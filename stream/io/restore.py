@@ -12,6 +12,7 @@ from stream.core.decode import Reject, decode
 from stream.core.detector import Before, Detector
 from stream.events import Decided
 from stream.io.bus import Broker, Consumer, Reader, Record, TopicPartition
+from stream.io.dead_letters import refused
 from stream.io.intake import Intake, handle
 from stream.io.state import Damaged, find, identity
 
@@ -51,7 +52,8 @@ def restore(
     decisions topic tells, with the scores that were given: so it comes out as it was, whatever the
     model has learned since. Where the decisions topic holds nothing of a span, its records are
     aligned by event time and scored by the model as it is. What comes of it is dropped: it was
-    published when they were committed.
+    published when they were committed. What became a dead letter then is left out, also where it
+    could be read by now: it was not decided, and a replay of it will be.
 
     `go_on` is asked every few seconds; where it says no, None is returned and nothing is open.
     """
@@ -59,7 +61,11 @@ def restore(
     reader, done = broker.reader(), False
     try:
         found = {p: _open(p, detector, reader, consumer) for p in partitions}
-        done = _Again(detector, reader, found, go_on).run()
+        start = {s: at for each in found.values() for s, at in each.positions.items()}
+        goal = {s: at for each in found.values() for s, at in each.goal.items()}
+        dead = refused(broker, detector.settings.dead_letters_topic, start, goal)
+        reader.assign(start)
+        done = _Again(detector, reader, found, dead, go_on).run()
     finally:
         reader.close()
         if not done:  # half a state is none
@@ -148,22 +154,21 @@ class _Again:
         detector: Detector,
         reader: Reader,
         found: dict[int, _Partition],
+        dead: Collection[tuple[str, int, int]],
         go_on: Callable[[], bool],
     ) -> None:
         self._detector = detector
         self._reader = reader
         self._found = found
+        self._dead = dead
         self._go_on = go_on
         self._total = sum(each.left for each in found.values())
         self._looked = time.monotonic()
 
     def run(self) -> bool:
         """Bring all to their goals; False where it is no longer wanted."""
-        start: Positions = {}
         for each in self._found.values():
             each.buffers = {source: deque() for source in each.positions}
-            start |= each.positions
-        self._reader.assign(start)
         while under_way := [each for each in self._found.values() if not each.reached]:
             if not self._still_wanted():
                 return False
@@ -261,6 +266,8 @@ class _Again:
         ]
         records = self._reader.poll(self._detector.settings.max_batch, timeout_seconds, full)
         for record in records:
+            if (record.topic, record.partition, record.offset) in self._dead:
+                continue
             buffers = self._found[record.partition].buffers
             buffers[TopicPartition(record.topic, record.partition)].append(record)
         return bool(records)

@@ -41,6 +41,8 @@ no longer holds up the other."""
 _REPORT_SECONDS = 1.0
 _AWAY_SECONDS = 2.0
 """Between two tries while the bus is away."""
+_FIRST_JUDGED = 1_000
+"""Messages after a start before their share of rejects can stop the worker."""
 _CLOSING_SECONDS = 20.0
 """How long the last snapshots of account state may take when it ends."""
 
@@ -117,7 +119,7 @@ class Worker:
         """Whether the state in memory is that of the committed positions."""
         self._positions: dict[TopicPartition, int] = {}
         """Of the inputs, and of the decisions behind what this worker wrote."""
-        self._rejects: deque[int] = deque([0] * settings.reject_window, settings.reject_window)
+        self._rejects: deque[int] = deque(maxlen=settings.reject_window)
         self._rejected = self._losses = self._last_lag = 0
         self._started_at = clock()
         self._stop = Event()
@@ -245,14 +247,23 @@ class Worker:
             self._scorecard.add(joined)
 
     def _limit_rejects(self, batch: Batch) -> None:
+        """Stop where too many cannot be read: of all since the start, then of the last so many.
+
+        A worker that is started again judges early, so each start drains little of a topic that
+        only holds more of the same.
+        """
         for _, value in batch:
             rejected = int(isinstance(value, Reject))
-            self._rejected += rejected - self._rejects[0]
+            full = len(self._rejects) == self.settings.reject_window
+            self._rejected += rejected - (self._rejects[0] if full else 0)
             self._rejects.append(rejected)
-        share = self._rejected / self.settings.reject_window
+        count = len(self._rejects)
+        if count < min(_FIRST_JUDGED, self.settings.reject_window):
+            return
+        share = self._rejected / count
         if share > self.settings.reject_share:
             raise TooManyRejects(
-                f"{share:.0%} of the last {self.settings.reject_window} messages cannot be read, "
+                f"{share:.0%} of the last {count} messages cannot be read, "
                 f"and reject_share allows {self.settings.reject_share:.0%}. They are in topic "
                 f"{self.settings.dead_letters_topic!r}, each with its reason in the headers: mend "
                 "what produces them, or raise WEIR_REJECT_SHARE, and start again."

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from stream.events import Alert
 from stream.io.bus import BusUnavailable, Reader, Record, TopicPartition
 from stream.watch import words
-from stream.watch.output import emit
+from stream.watch.output import deserted, emit
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,9 @@ def follow_alerts(
                     logger.warning("%s Waiting for it.", error)
                 away = True
                 stop.wait(_RETRY_SECONDS)
-                continue
+                records = []
+            if not records and deserted(out):
+                return
             for record in records:
                 line = _line(record, as_json)
                 if line is None or not (follow or _asked_for(record, ends)):

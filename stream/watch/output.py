@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 from typing import TextIO
 
 
@@ -26,3 +27,19 @@ def emit(line: str, out: TextIO) -> bool:
         os.close(nowhere)
         return False
     return True
+
+
+def deserted(out: TextIO) -> bool:
+    """Whether nobody reads the output any more; False where that cannot be told.
+
+    >>> deserted(io.StringIO())
+    False
+    """
+    if not hasattr(select, "poll"):  # as on Windows
+        return False
+    try:
+        poll = select.poll()
+        poll.register(out.fileno(), 0)  # no event but those that are always told
+    except io.UnsupportedOperation:
+        return False
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))

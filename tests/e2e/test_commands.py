@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from stream.core.windows import measure
+from stream.io.bus import Message, connect
 from stream.io.local_redis import LocalRedisServer
 from stream.io.store import StoreReader
 
-COMMANDS = ("demo", "detect", "watch", "alerts", "topics", "schema", "check")
+COMMANDS = ("demo", "detect", "watch", "alerts", "dead-letters", "topics", "schema", "check")
 
 
 def weir(*command: str, module: str = "stream", **env: str) -> subprocess.CompletedProcess[str]:
@@ -168,6 +169,38 @@ def test_paths_that_are_not_there_are_said_at_once(tmp_path: Path) -> None:
         assert flags[0] in failed.stderr
     failed = weir("watch", "--once", WEIR_REDIS="redis://127.0.0.1:1/0")
     assert failed.returncode == 3
+
+
+def test_dead_letters_are_listed_shown_and_put_back(tmp_path: Path) -> None:
+    bus = f"sqlite:///{tmp_path}/bus.db"
+    assert weir("dead-letters", "list", WEIR_BUS=bus).returncode == 3
+    weir("topics", "create", WEIR_BUS=bus)
+    raw = b'{"amount": "\x1b[31m\xff"'
+    headers = {"reason": "not JSON", "topic": "transactions", "partition": "2", "offset": "7"}
+    publisher = connect(bus).publisher()
+    publisher.publish(
+        [Message("dead-letters", b"k", raw, tuple((k, v.encode()) for k, v in headers.items()))]
+    )
+    publisher.close()
+    listed = json.loads(weir("dead-letters", "list", "--json", WEIR_BUS=bus).stdout)
+    assert (listed["found"], listed["reasons"]) == (1, {"not JSON": 1})
+    shown = weir("dead-letters", "show", "0", WEIR_BUS=bus).stdout
+    assert '{"amount": "\\x1b[31m\\xff"' in shown
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("WEIR_")}
+    written = subprocess.run(
+        [sys.executable, "-m", "stream", "dead-letters", "show", "0", "--raw"],
+        env=clean | {"WEIR_BUS": bus}, capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    assert written == raw
+    missing = weir("dead-letters", "show", "5", WEIR_BUS=bus)
+    assert missing.returncode == 1
+    assert "no dead letter at position 5" in missing.stderr
+    assert weir("dead-letters", "replay", "--from", "-1", WEIR_BUS=bus).returncode == 2
+    done = [weir("dead-letters", "replay", WEIR_BUS=bus).stdout.splitlines()[0] for _ in range(2)]
+    assert done == [
+        "1 dead letters replayed: 1 to transactions (positions 0 to 0)",
+        "0 dead letters replayed",
+    ]
 
 
 def test_a_full_state_directory_slows_a_restart_and_stops_nothing(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         servers.callback(redis.stop)
         redis.start()
         kafka.grant("User:worker", {("TRANSACTIONAL_ID", "lent/*"): ("WRITE", "DESCRIBE")})
-        for role in ("admin", "producer", "worker", "viewer"):
+        for role in ("admin", "producer", "worker", "viewer", "operator"):
             kafka.add_user(role, f"{MARK}-{role}", rights(role), "SCRAM-SHA-512")
         yield Place(folder, kafka, redis)
 
@@ -173,6 +173,8 @@ def test_each_role_does_its_part_of_the_journey_with_no_more_rights_than_documen
     assert "WARNING" not in worked.err
     for snapshot in (tmp_path / "state").iterdir():
         assert MARK.encode() not in snapshot.read_bytes()
+    replayed = weir("dead-letters", "replay", **place.role("operator"))
+    assert replayed.code == 0, replayed.err
     viewer = place.role("viewer")
     alerts = weir("alerts", "--json", **viewer)
     assert alerts.code == 0, alerts.err

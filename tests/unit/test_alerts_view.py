@@ -133,3 +133,19 @@ def test_it_ends_quietly_when_nobody_reads_any_more(broker: Broker) -> None:
     os.close(reading)
     with os.fdopen(writing, "w") as out:
         follow_alerts(broker.reader(), TOPIC, 2, follow=True, as_json=False, out=out)
+
+
+def test_it_ends_while_it_waits_when_its_reader_goes(broker: Broker) -> None:
+    publish(broker, alert(1).model_dump_json().encode())
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as out:
+        following = threading.Thread(
+            target=lambda: follow_alerts(
+                broker.reader(), TOPIC, 2, follow=True, as_json=True, out=out
+            )
+        )
+        following.start()
+        assert b"T1" in os.read(reading, 10_000)
+        os.close(reading)  # as `head -1` does
+        following.join(30)
+        assert not following.is_alive()

@@ -86,8 +86,10 @@ class Intake:
         else:  # goes with the message before it
             seconds = last or 0.0
         ahead_days = (seconds - record.timestamp_ms / 1000.0) / 86_400.0
-        if isinstance(value, Transaction) and ahead_days > self.settings.max_ahead_days:
-            value = Reject(f"timestamp: {ahead_days:.0f} days ahead of its publication")
+        if not isinstance(value, Reject) and ahead_days > self.settings.max_ahead_days:
+            # A label of a time to come would hold against every correction until then.
+            name = "timestamp" if isinstance(value, Transaction) else "labelled_at"
+            value = Reject(f"{name}: {ahead_days:.0f} days ahead of its publication")
             seconds = last or 0.0
         if last is not None:
             seconds = min(seconds, last + _JUMP_SECONDS)

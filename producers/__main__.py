@@ -124,6 +124,7 @@ def _produce(
         arguments.label_fraction,
         arguments.seed,
         spread=arguments.label_delay_spread,
+        corrected=arguments.correct_labels,
         key_field=settings.key_field,
     )
     broker = connect(settings.bus, kafka_security(settings))

@@ -31,6 +31,9 @@ class LateLabels:
     and seed, so they do not depend on chunks or order. Everything within the delay is held: some
     400 bytes per transaction, so 7 days of 20,000 a day take about 55 MB.
 
+    A share `corrected` of the labels says the opposite of the truth, until a second one, `delay`
+    after the first, corrects it.
+
     >>> from producers.paysim import Scenario, generate
     >>> rows = next(generate(Scenario(clients=500)))
     >>> late = LateLabels(timedelta(hours=1), fraction=1.0, seed=7)
@@ -48,17 +51,21 @@ class LateLabels:
         seed: int,
         *,
         spread: timedelta = timedelta(0),
+        corrected: float = 0.0,
         key_field: KeyField = "nameDest",
     ) -> None:
-        if delay < timedelta(0) or spread < timedelta(0) or not 0 <= fraction <= 1:
-            raise ValueError("A label delay is not negative, and a fraction lies in [0, 1].")
+        if delay < timedelta(0) or spread < timedelta(0):
+            raise ValueError("A label delay is not negative.")
+        if not (0 <= fraction <= 1 and 0 <= corrected <= 1):
+            raise ValueError("A fraction of the labels lies in [0, 1].")
         self._delay_seconds = delay.total_seconds()
         self._spread_seconds = spread.total_seconds()
         self._fraction = fraction
+        self._corrected = corrected
         self._seed = seed
         self._key_field = key_field
         self._hashed = fraction < 1 or self._spread_seconds > 0
-        self._held: list[tuple[float, int, str, str, bool]] = []
+        self._held: list[tuple[float, int, str, str, bool, bool]] = []
         self._added = 0
 
     def __len__(self) -> int:
@@ -85,6 +92,7 @@ class LateLabels:
                 transaction.transaction_id,
                 getattr(transaction, self._key_field),
                 is_fraud,
+                self._is_corrected(transaction.transaction_id),
             )
             heapq.heappush(self._held, entry)
             self._added += 1
@@ -92,10 +100,14 @@ class LateLabels:
     def release(self, until_seconds: float = math.inf) -> Iterator[DueLabel]:
         """Yield, and let go of, the labels due at or before this event time, in order."""
         while self._held and self._held[0][0] <= until_seconds:
-            due, _, transaction_id, key, is_fraud = heapq.heappop(self._held)
+            due, number, transaction_id, key, is_fraud, wrong = heapq.heappop(self._held)
+            if wrong:
+                again = round(due + self._delay_seconds, 6)
+                entry = (again, number, transaction_id, key, is_fraud, False)
+                heapq.heappush(self._held, entry)
             label = Label(
                 transaction_id=transaction_id,
-                is_fraud=is_fraud,
+                is_fraud=is_fraud != wrong,
                 labelled_at=utc(due),
                 source="chargeback",
             )
@@ -104,6 +116,10 @@ class LateLabels:
     def next_due_seconds(self) -> float:
         """Event time of the next label; infinite where none waits."""
         return self._held[0][0] if self._held else math.inf
+
+    def _is_corrected(self, transaction_id: str) -> bool:
+        share = self._corrected
+        return share > 0 and coins(transaction_id, self._seed, b"corrected")[0] < share
 
     def _draw(self, transaction_id: str) -> tuple[float, float]:
         """A uniform number, and the extra delay in whole milliseconds, of this transaction."""

@@ -226,6 +226,14 @@ def _common_flags(command: argparse.ArgumentParser) -> None:
         help="share of transactions that ever get a label (default: 1)",
     )
     flags.add_argument(
+        "--correct-labels",
+        type=_read(_share),
+        default=0.0,
+        metavar="SHARE",
+        help="share of labels that are wrong, until a second label, one delay later, corrects them "
+        "(default: 0)",
+    )
+    flags.add_argument(
         "--no-final-labels",
         action="store_true",
         help="keep back the labels not yet due at the end; by default they leave at once then, "

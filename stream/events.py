@@ -133,6 +133,10 @@ class Example(Event):
 
     `features` are those of the moment of scoring, `score` and `alerted` the decision then, `weight`
     is one over the probability with which the example was kept in the log.
+
+    A transaction has a second example where a label contradicted the one before. A correction is
+    always kept, so its weight is 1, and `corrects_weight` is the weight of what it takes the place
+    of: 0 where the wrong verdict was thinned away and never in the log. It is absent elsewhere.
     """
 
     transaction_id: Identifier
@@ -144,6 +148,7 @@ class Example(Event):
     alerted: bool
     amount: Amount
     weight: Annotated[float, Field(ge=1, le=1e9, allow_inf_nan=False)]
+    corrects_weight: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] | None = None
     features: dict[str, Feature]
 
 
@@ -231,6 +236,9 @@ class LiveReport(BaseModel):
     labels_unknown: int
     """Their transaction was never seen, or expired."""
     labels_repeated: int
+    """Said again what is known, or what is known better by now."""
+    labels_corrected: int = 0
+    """Contradicted an older label of their transaction, and hold from then on."""
     examples: int
     """Examples this worker has published to the training log."""
     learned: int

@@ -23,6 +23,8 @@ LABELS, FRAUDS = 0, 1
 SEEN, LABELLED, FRAUD, RUN = 0, 1, 2, 3
 """Moments: last transaction, newest labelled one, newest fraud, begin of the run of frauds."""
 _NEVER = -np.inf
+_NOTHING = 1e-9
+"""Decayed frauds, of the longest half-life, that are as good as none."""
 
 
 class History(NamedTuple):
@@ -120,6 +122,44 @@ class Accounts:
             # A legitimate event ends the run, or shows that it began later.
             ended = np.where(time >= last, _NEVER, np.where(time > run, last, run))
             moments[:, RUN] = np.where(fraud, begun, ended)
+            self._moments[at, role] = moments
+
+    def correct(
+        self, accounts: Sequence[str], roles: Ints, times_seconds: Floats, frauds: Bools
+    ) -> None:
+        """Count events at `times_seconds` as what `frauds` says that were labelled the opposite.
+
+        The sums are then those of the right labels. The moments are, as far as they can be known
+        without the events in between: where the newest fraud was none, the one before it is taken
+        to lie where its run began; without a run, the moment stays as long as any fraud is known.
+        An account whose labels were forgotten since (`max_accounts`) has nothing to take back.
+        """
+        known = [i for i, account in enumerate(accounts) if account in self._slots]
+        if not known:
+            return
+        slots = np.array([self._slots[accounts[i]] for i in known], dtype=np.int64)
+        events = np.asarray(known)
+        for rows in _rounds(slots):
+            at, event = slots[rows], events[rows]
+            role, time, fraud = roles[event], times_seconds[event], frauds[event]
+            counted = self._moments[at, role, LABELLED] >= time
+            at, role, time, fraud = at[counted], role[counted], time[counted], fraud[counted]
+            moments, sums = self._moments[at, role], self._labels[at, role]
+            newest, last, run = moments[:, LABELLED], moments[:, FRAUD], moments[:, RUN]
+            share = self._decay(newest - time) * np.where(fraud, 1.0, -1.0)[:, None]
+            left = np.minimum(np.maximum(sums[:, FRAUDS] + share, 0.0), sums[:, LABELS])
+            none = left.max(axis=1) <= _NOTHING
+            left[none] = 0.0
+            sums[:, FRAUDS] = left
+            self._labels[at, role] = sums
+            before = np.where(none, _NEVER, np.where((run > _NEVER) & (run < time), run, last))
+            last = np.where(fraud, np.maximum(last, time), np.where(time >= last, before, last))
+            # Where the newest label says legitimate, whatever run there was is over.
+            running = run > _NEVER
+            begun = np.where(running, np.minimum(run, time), np.where(newest > last, run, time))
+            ended = np.where(time >= last, _NEVER, np.where(time >= run, last, run))
+            moments[:, FRAUD] = last
+            moments[:, RUN] = np.where(fraud, begun, np.where(running, ended, run))
             self._moments[at, role] = moments
 
     def _decay(self, ages_seconds: Floats) -> Floats:

@@ -124,6 +124,23 @@ class BoostedTrees(base.Classifier):
 
     def learn_one(self, x: FeatureDict, y: Label, w: float = 1.0) -> None:
         self._keep(x, bool(y), w)
+        self._go_on()
+
+    def correct(self, x: FeatureDict, y: Label, w: float = 1.0) -> None:
+        """Learn that an example learned before has the other label, and now stands for `w`.
+
+        The newest with exactly these features and the other label is corrected where it is kept,
+        for the fits to come; where none is kept any more, it is one more example.
+        """
+        at = self._find(x, not y)
+        if at is None:
+            self._keep(x, bool(y), w)
+        else:
+            self._frauds[at], self._weights[at] = bool(y), w
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Count an example; fit, or let what was fitted take over, where it is time."""
         self.learned += 1
         if self._coming is not None and self.learned >= self._coming[0]:
             self._trees, self._coming = _result(self._coming[1]), None
@@ -210,6 +227,20 @@ class BoostedTrees(base.Classifier):
         self._frauds[self._held] = is_fraud
         self._weights[self._held] = weight
         self._held += 1
+
+    def _find(self, x: FeatureDict, is_fraud: bool) -> int | None:
+        """Where the newest example with these features and this label is kept, if it is."""
+        if any(name not in self._columns for name in x):
+            return None
+        # As bits: so what is missing, NaN, equals itself.
+        row = np.array(self._row(x), dtype=np.float32).view(np.uint32)
+        kept = self._features[: self._held].view(np.uint32)
+        at = np.flatnonzero(self._frauds[: self._held] == is_fraud)
+        for column, value in enumerate(row):
+            if not len(at):
+                return None
+            at = at[kept[at, column] == value]
+        return int(at[-1]) if len(at) else None
 
     def _row(self, x: FeatureDict, *, learn: bool = False) -> list[float]:
         if learn and (len(x) != len(self._columns) or x.keys() != self._columns.keys()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from stream.events import logit
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 Votes = NDArray[np.float32]
+Told = tuple[FeatureDict, bool, float, bool]
+"""An example: features, label, what it stands for, and whether it takes the place of one that was
+learned with the other label."""
 
 _SURE = 9.0
 """A vote: no surer than about 1 in 10,000, so that one empty tree cannot veto."""
@@ -130,7 +134,7 @@ class Committee(base.Classifier):
         self._frauds_learned = dict.fromkeys(self.names, 0)
         self._idle = dict.fromkeys(self.names, 0)
         self._legitimate = self._frauds = 0.5
-        self._waiting: list[tuple[FeatureDict, bool, float]] = []
+        self._waiting: list[Told] = []
         self._since_look = 0
         self._voting = [name for name in self.names if self._ready(name)]
         self._seen = _Recent(len(self.names), max_examples)
@@ -199,28 +203,45 @@ class Committee(base.Classifier):
 
     def learn_one(self, x: FeatureDict, y: Label, w: float = 1.0) -> None:
         """Learn an example that stands for `w` transactions, as soon as its block is full."""
-        self._waiting.append((dict(x), bool(y), w))
+        self._take((dict(x), bool(y), w, False))
+
+    def correct(self, x: FeatureDict, y: Label, w: float = 1.0) -> None:
+        """Learn that an example learned before has the other label, and now stands for `w`.
+
+        It is judged by the votes of then, as the members have learned from it since. Members that
+        have a `correct` of their own are told there; others learn it as one more example.
+        """
+        self._take((dict(x), bool(y), w, True))
+
+    def _take(self, example: Told) -> None:
+        self._waiting.append(example)
         if len(self._waiting) == self.block:
             self.learn_block(self._waiting)
             self._waiting.clear()
 
-    def learn_block(self, block: Sequence[tuple[FeatureDict, bool, float]]) -> list[float]:
-        """Learn `block` examples, labels and weights; return the probabilities from just before.
+    def learn_block(self, block: Sequence[Told]) -> list[float]:
+        """Learn `block` examples and return the probabilities from just before.
 
         For whoever holds the examples of a block anyway; `learn_one` collects them itself.
         """
-        votes = self.votes(*_as_rows([x for x, _, _ in block]))
+        names, rows = _as_rows([x for x, _, _, _ in block])
+        votes = self.votes(names, rows)
         scores: list[float] = self.probabilities(votes).tolist()
         changed: set[str] = set()
-        for given, score, (_, is_fraud, w) in zip(votes, scores, block, strict=True):
-            self._seen.add(given, is_fraud, w)
+        for row, given, score, (_, is_fraud, w, corrects) in zip(
+            rows, votes, scores, block, strict=True
+        ):
+            key = zlib.crc32(row.tobytes())
+            if not (corrects and self._seen.correct(key, is_fraud, w)):
+                self._seen.add(given, is_fraud, w, key)
             changed.update(self.drift.learn(score, is_fraud, w))
-        frauds = sum(is_fraud for _, is_fraud, _ in block)
+        frauds = sum(is_fraud for _, is_fraud, _, _ in block)
         for name, learner in self.learners.items():
             if isinstance(learner, BoostedTrees):
                 learner.executor = self.executor
-            for x, is_fraud, w in block:
-                learner.learn_one(x, is_fraud, w=w)
+            correct = getattr(learner, "correct", learner.learn_one)
+            for x, is_fraud, w, corrects in block:
+                (correct if corrects else learner.learn_one)(x, is_fraud, w=w)
             self._frauds_learned[name] += frauds
         if changed:
             self._changed(changed)
@@ -323,29 +344,41 @@ _NEWEST = 200
 
 
 class _Recent:
-    """The newest examples: votes, labels and weights, in arrays."""
+    """The newest examples: votes, labels, weights and keys of their features, in arrays."""
 
     def __init__(self, members: int, max_examples: int) -> None:
         self.max_examples = max_examples
         self._votes = np.empty((2 * max_examples, members), dtype=np.float32)
         self._frauds = np.empty(2 * max_examples, dtype=np.bool_)
         self._weights = np.empty(2 * max_examples)
+        self._keys = np.empty(2 * max_examples, dtype=np.uint32)
         self._begin = self._end = 0
 
     def __len__(self) -> int:
         return self._end - self._begin
 
-    def add(self, votes: Votes, is_fraud: bool, weight: float) -> None:
+    def add(self, votes: Votes, is_fraud: bool, weight: float, key: int = 0) -> None:
         if self._end == len(self._frauds):
             self.keep(self.max_examples)
             n = self._end - self._begin
-            for array in (self._votes, self._frauds, self._weights):
+            for array in (self._votes, self._frauds, self._weights, self._keys):
                 array[:n] = array[self._begin : self._end].copy()
             self._begin, self._end = 0, n
         self._votes[self._end] = votes
         self._frauds[self._end] = is_fraud
         self._weights[self._end] = weight
+        self._keys[self._end] = key
         self._end += 1
+
+    def correct(self, key: int, is_fraud: bool, weight: float) -> bool:
+        """Correct the newest example of the other class with this key; False: none is held."""
+        span = slice(self._begin, self._end)
+        found = np.flatnonzero((self._keys[span] == key) & (self._frauds[span] != is_fraud))
+        if not len(found):
+            return False
+        at = self._begin + int(found[-1])
+        self._frauds[at], self._weights[at] = is_fraud, weight
+        return True
 
     def keep(self, count: int) -> None:
         """Keep the last `count`."""

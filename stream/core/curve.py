@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import deque
 from typing import NamedTuple
 
@@ -9,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.bounds import lower_bound
+from stream.core.maturing import Matured
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 MAX_SCORE = 1.0 - 1e-9
 """Scores stay below this, so that a threshold of 1 flags nothing."""
+_FRAUD, _WEIGHT, _SAMPLED, _KEY = 1, 2, 4, 6
+"""Columns of what is kept, besides score, amount and decision."""
 
 
 class Point(NamedTuple):
@@ -129,7 +133,7 @@ class RollingCurve:
         self.max_frauds = max_frauds
         self.max_examples = max_examples
         self.review_rate = review_rate
-        self._rows = np.empty((256, 6))
+        self._rows = np.empty((256, 7))
         self._begin = self._end = 0
         self._frauds_at: deque[int] = deque()
         """Rows of the frauds kept, counted from the first row ever."""
@@ -153,20 +157,44 @@ class RollingCurve:
         *,
         sampled: bool = False,
         alerted: bool = False,
+        key: int = 0,
     ) -> None:
         """Add a matured example; `weight` is how many labelled transactions it stands for."""
         if self._end == len(self._rows):
             self._make_room()
-        self._rows[self._end] = score, is_fraud, weight, amount, sampled, alerted
+        self._rows[self._end] = score, is_fraud, weight, amount, sampled, alerted, key
         if is_fraud:
             self._frauds_at.append(self._dropped + self._end)
         self._end += 1
-        if len(self._frauds_at) > self.max_frauds:
-            self._begin = self._frauds_at.popleft() - self._dropped + 1
+        self._bound_frauds()
         if len(self) > self.max_examples:
             if self._frauds_at and self._frauds_at[0] == self._dropped + self._begin:
                 self._frauds_at.popleft()
             self._begin += 1
+
+    def correct(self, example: Matured) -> bool:
+        """Let an example take the place, and the score, of one of the other class with its key.
+
+        Returns whether one is kept.
+        """
+        rows = self._rows[self._begin : self._end]
+        same = (rows[:, _KEY] == example.key) & ((rows[:, _FRAUD] > 0) != example.is_fraud)
+        found = np.flatnonzero(same)
+        if not len(found):
+            return False
+        row = rows[found[-1]]
+        row[[_FRAUD, _WEIGHT, _SAMPLED]] = example.is_fraud, example.weight, example.sampled
+        at = self._dropped + self._begin + int(found[-1])
+        if example.is_fraud:
+            self._frauds_at.insert(bisect(self._frauds_at, at), at)
+            self._bound_frauds()
+        else:
+            self._frauds_at.remove(at)
+        return True
+
+    def _bound_frauds(self) -> None:
+        if len(self._frauds_at) > self.max_frauds:
+            self._begin = self._frauds_at.popleft() - self._dropped + 1
 
     def _make_room(self) -> None:
         kept = self._rows[self._begin : self._end]

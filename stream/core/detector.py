@@ -103,24 +103,36 @@ class Detector:
         why = reasons(names, features[alerts], habit, partial(self.model.log_odds, names))
         return Decisions(batch, times, scores, thresholds, alerts, why)
 
-    def on_labels(self, partition: int, batch: Sequence[Label]) -> tuple[Joined, list[Example]]:
+    def on_labels(
+        self, partition: int, batch: Sequence[Label], before: Before | None = None
+    ) -> tuple[Joined, list[Example]]:
         """Join labels with their transactions: windows mature, a few examples go to the log.
 
-        All frauds become examples, and legitimate ones at the rate that the model asks for.
+        All frauds become examples, and legitimate ones at the rate that the model asks for; so do
+        all corrections, as the model is to unlearn what was wrong.
         """
         shard = self.shards[partition]
         joined = shard.pending.join(batch)
-        times, frauds = joined.times_seconds, joined.frauds
-        shard.windows.labelled(times, joined.scores, joined.alerts, joined.amounts, frauds)
-        shard.features.label(joined.origins, joined.destinations, times, frauds)
-        rates = self.model.sampling_rates(joined.scores).tolist()
-        names = shard.features.names
-        examples = [
-            _example(joined, row, names, 1.0 if label.is_fraud else 1.0 / rate)
-            for row, (label, rate) in enumerate(zip(joined.labels, rates, strict=True))
-            if label.is_fraud or kept(label.transaction_id, rate, self.settings.seed)
+        corrects = joined.corrects
+        if corrects.any():
+            _count(shard, joined.where(~corrects))
+            _correct(shard, joined.where(corrects))
+        else:
+            _count(shard, joined)
+        always = joined.frauds | corrects
+        prior = before.state["fraud_prior"] if before else self.model.prior.value
+        rates = np.where(always, 1.0, self.model.sampling_rates(joined.scores, prior))
+        weights = 1.0 / rates
+        seed, names = self.settings.seed, shard.features.names
+        sent = [
+            row
+            for row, (label, sure, rate) in enumerate(
+                zip(joined.labels, always.tolist(), rates.tolist(), strict=True)
+            )
+            if sure or kept(label.transaction_id, rate, seed)
         ]
-        return joined, examples
+        shard.pending.sent(joined.slots[sent], weights[sent])
+        return joined, [_example(joined, row, names, float(weights[row])) for row in sent]
 
     def on_examples(self, batch: Sequence[Example], position: int) -> None:
         """Learn examples in the order of the training log, up to `position` in it."""
@@ -182,6 +194,18 @@ def _first_seen(shard: Shard, batch: Sequence[Transaction]) -> list[Transaction]
     return list(fresh.values())
 
 
+def _count(shard: Shard, joined: Joined) -> None:
+    times, frauds = joined.times_seconds, joined.frauds
+    shard.windows.labelled(times, joined.scores, joined.alerts, joined.amounts, frauds)
+    shard.features.label(joined.origins, joined.destinations, times, frauds)
+
+
+def _correct(shard: Shard, joined: Joined) -> None:
+    times, frauds = joined.times_seconds, joined.frauds
+    shard.windows.corrected(times, joined.scores, joined.alerts, joined.amounts, frauds)
+    shard.features.correct(joined.origins, joined.destinations, times, frauds)
+
+
 def _example(joined: Joined, row: int, names: Sequence[str], weight: float) -> Example:
     label = joined.labels[row]
     # Every value is one that was checked when it came, or computed here.
@@ -195,5 +219,6 @@ def _example(joined: Joined, row: int, names: Sequence[str], weight: float) -> E
         alerted=bool(joined.alerts[row]),
         amount=float(joined.amounts[row]),
         weight=weight,
+        corrects_weight=None if np.isnan(joined.sent[row]) else float(joined.sent[row]),
         features=dict(zip(names, joined.features[row].tolist(), strict=True)),
     )

@@ -79,6 +79,7 @@ class Scorecard:
         self._skip_seconds = score_from.total_seconds()
         self._begin_seconds = math.inf
         self._parts: list[Graded] = []
+        self._corrections: list[Graded] = []
 
     @property
     def begin_seconds(self) -> float:
@@ -101,12 +102,15 @@ class Scorecard:
         self._begin_seconds = min(self._begin_seconds, first_seconds)
 
     def add(self, joined: Joined) -> None:
-        """Take in labels that met their transaction: they are taken for the truth."""
-        self._parts.append(
-            Graded(
-                joined.times_seconds, joined.scores, joined.alerts, joined.amounts, joined.frauds
-            )
+        """Take in labels that met their transaction: they are taken for the truth, the last one."""
+        told = Graded(
+            joined.times_seconds, joined.scores, joined.alerts, joined.amounts, joined.frauds
         )
+        corrects = joined.corrects
+        if corrects.any():
+            self._corrections.append(Graded._make(column[corrects] for column in told))
+            told = Graded._make(column[~corrects] for column in told)
+        self._parts.append(told)
 
     def grade(self, decisions: Decisions, frauds: Sequence[bool | None]) -> None:
         """Take in decisions with the truth about each, whatever label comes, if any."""
@@ -128,6 +132,14 @@ class Scorecard:
         none, no = np.empty(0), np.empty(0, np.bool_)
         parts = [Graded(none, none, no, none, no), *self._parts]
         whole = Graded._make(np.concatenate(column) for column in zip(*parts, strict=True))
+        for told in self._corrections:
+            for *given, fraud in zip(*told, strict=True):
+                # Whichever of those that are alike in all of this: no figure tells them apart.
+                wrong = whole.frauds != fraud
+                for column, value in zip(whole, given, strict=False):
+                    wrong &= column == value
+                whole.frauds[np.flatnonzero(wrong)[-1:]] = fraud
+        self._corrections = []
         self._parts = [whole]
         return whole
 

@@ -126,6 +126,15 @@ class Features:
         roles = np.repeat(np.array([ORIGIN, DESTINATION]), len(times))
         self.accounts.label([*origins, *destinations], roles, np.tile(times, 2), np.tile(frauds, 2))
 
+    def correct(
+        self, origins: Sequence[str], destinations: Sequence[str], times: Floats, frauds: Bools
+    ) -> None:
+        """Count transactions as what `frauds` says that were labelled the opposite, shapes (n,)."""
+        roles = np.repeat(np.array([ORIGIN, DESTINATION]), len(times))
+        self.accounts.correct(
+            [*origins, *destinations], roles, np.tile(times, 2), np.tile(frauds, 2)
+        )
+
     def snapshot(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as plain arrays."""
         return {

@@ -24,6 +24,8 @@ class Matured(NamedTuple):
     sampled: bool
     """Whether it has a label only because it was drawn for review."""
     alerted: bool
+    key: int = 0
+    """Of the transaction, by which a correction finds it."""
 
 
 class Maturing:
@@ -81,8 +83,7 @@ class Maturing:
 
         Times are seconds since the epoch, of the transaction and of its label.
         """
-        if not example.alerted:
-            self._observe(labelled_seconds - time_seconds, example.is_fraud)
+        self.observe(example, labelled_seconds - time_seconds)
         heapq.heappush(self._heap, (time_seconds, self._added, example))
         self._added += 1
         ready: list[Matured] = []
@@ -95,8 +96,22 @@ class Maturing:
             self.untimely += 1
         return ready
 
-    def _observe(self, delay_seconds: float, is_fraud: bool) -> None:
-        delays = self._delays[is_fraud]
+    def correct(self, example: Matured) -> bool:
+        """Let an example take the place, and the score, of one of the other class with its key.
+
+        Returns whether one waits.
+        """
+        for at, (time_seconds, number, waiting) in enumerate(self._heap):
+            if waiting.key == example.key and waiting.is_fraud != example.is_fraud:
+                self._heap[at] = time_seconds, number, example._replace(score=waiting.score)
+                return True
+        return False
+
+    def observe(self, example: Matured, delay_seconds: float) -> None:
+        """Learn how long the label of an example took."""
+        if example.alerted:
+            return
+        delays = self._delays[example.is_fraud]
         delays.append(max(delay_seconds, 0.0))
         self._since_refresh += 1
         if self._since_refresh >= _REFRESH or len(delays) < _REFRESH:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from concurrent.futures import Executor
 
 import numpy as np
@@ -41,18 +42,20 @@ class Model:
         """Mean rate at which legitimate examples go to the log."""
         return log_rate(self.settings, self.prior.value)
 
-    def sampling_rates(self, scores: Floats) -> Floats:
+    def sampling_rates(self, scores: Floats, prior: float) -> Floats:
         """Return the rate at which a legitimate example of each score goes to the log."""
-        return log_rates(self.settings, self.prior.value, scores)
+        return log_rates(self.settings, prior, scores)
 
     def learn(self, example: Example) -> None:
         """Learn one example of the log."""
-        self.prior.observe(is_fraud=example.is_fraud, weight=example.weight)
-        self.learned_prior.observe(is_fraud=example.is_fraud)
+        self._count(example)
         self._block.append(example)
         if len(self._block) == self.committee.block:
             scores = self.committee.learn_block(
-                [(dict(each.features.items()), each.is_fraud, each.weight) for each in self._block]
+                [
+                    (dict(each.features.items()), each.is_fraud, each.weight, _replaces(each))
+                    for each in self._block
+                ]
             )
             for each, score in zip(self._block, scores, strict=True):
                 self.judge(each, score)
@@ -61,11 +64,23 @@ class Model:
             self.habit.learn(example.features, example.weight)
         self.learned += 1
 
+    def _count(self, example: Example) -> None:
+        """Count an example in the class priors: a correction in the place of what it corrects."""
+        is_fraud, weight, wrong = example.is_fraud, example.weight, example.corrects_weight
+        if wrong is None:
+            self.prior.observe(is_fraud=is_fraud, weight=weight)
+            self.learned_prior.observe(is_fraud=is_fraud)
+            return
+        learned = 1.0 if wrong else 0.0
+        self.prior.correct(is_fraud=is_fraud, weight=weight, instead_of=wrong)
+        self.learned_prior.correct(is_fraud=is_fraud, weight=1.0, instead_of=learned)
+
     def judge(self, example: Example, score: float) -> None:
         """Put an example on the threshold's curve with the score that it would be given by now.
 
         Not the score that it was given: the threshold is for the scores to come, and those of a
-        label delay ago may come from a model that saw the world in another way.
+        label delay ago may come from a model that saw the world in another way. A correction keeps
+        the score of what it corrects, as the model has learned from that since.
         """
         self.threshold.learn(
             score,
@@ -76,6 +91,8 @@ class Model:
             labelled_seconds=example.labelled_at.timestamp(),
             source=example.source,
             alerted=example.alerted,
+            key=zlib.crc32(example.transaction_id.encode()),
+            corrects=_replaces(example),
         )
 
     def scores(self, names: tuple[str, ...], rows: Rows) -> Floats:
@@ -103,3 +120,8 @@ class Model:
             "learned_share": self.learned_prior.value,
             "model_position": self.position,
         }
+
+
+def _replaces(example: Example) -> bool:
+    """Whether an example takes the place of one that was learned before."""
+    return bool(example.corrects_weight)

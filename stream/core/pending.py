@@ -19,12 +19,15 @@ Ints = NDArray[np.int64]
 
 _MAX_EARLY = 100_000
 """Labels that may wait for their transaction."""
+_TIME, _SCORE, _AMOUNT, _LABELLED_AT, _SENT = range(5)
+"""Numbers that are held of a transaction; the last two of its label."""
 
 
 class Joined(NamedTuple):
     """Labels that met their transaction, as columns of one length."""
 
     labels: list[Label]
+    frauds: Bools
     times_seconds: Floats
     scores: Floats
     alerts: Bools
@@ -32,17 +35,34 @@ class Joined(NamedTuple):
     origins: list[str]
     destinations: list[str]
     features: Rows
+    slots: Ints
+    """Where `Pending` holds each."""
+    sent: Floats
+    """Of a correction: the weight with which the verdict that it contradicts went to the training
+    log, 0 where it was thinned away. NaN: the transaction's first label."""
 
     @property
-    def frauds(self) -> Bools:
-        return np.array([label.is_fraud for label in self.labels], dtype=np.bool_)
+    def corrects(self) -> Bools:
+        """Which contradict a label that was returned before."""
+        return ~np.isnan(self.sent)
+
+    def where(self, rows: Bools) -> Joined:
+        """Return some of the rows."""
+        at = np.flatnonzero(rows)
+        return Joined._make(
+            [column[i] for i in at.tolist()] if isinstance(column, list) else column[at]
+            for column in self
+        )
 
 
 class Pending:
     """A ring of scored transactions in arrays: the oldest expire when it is full.
 
-    An entry stays after its label came, so that a second label or a second copy of the transaction
-    is recognised as such. Labels that come before their transaction wait, bounded as well.
+    An entry stays after its label came, so that a second copy of the transaction is recognised as
+    such, and a second label, too: one that says the same is repeated, one that contradicts corrects
+    the first. Of labels of one transaction the newest `labelled_at` holds, whoever it comes from;
+    of equal ones that which came last. Labels that come before their transaction wait, bounded as
+    well, the one that holds of each.
 
     Parameters
     ----------
@@ -60,6 +80,9 @@ class Pending:
         self.unknown = 0
         """Labels whose transaction was not held, and that fell out themselves while waiting."""
         self.repeated = 0
+        """Labels that say again what is known, or what is known better by now."""
+        self.corrected = 0
+        """Labels that contradict the one before them, and hold from then on."""
         self._ids: list[str] = []
         self._origins: list[str] = []
         self._destinations: list[str] = []
@@ -100,9 +123,10 @@ class Pending:
             self._origins[here] = [tx.nameOrig for tx in batch[rows]]
             self._destinations[here] = [tx.nameDest for tx in batch[rows]]
             self._slots.update(zip(ids, range(here.start, here.stop), strict=True))
-            self._numbers[here, 0] = times_seconds[rows]
-            self._numbers[here, 1] = scores[rows]
-            self._numbers[here, 2] = [tx.amount for tx in batch[rows]]
+            self._numbers[here, _TIME] = times_seconds[rows]
+            self._numbers[here, _SCORE] = scores[rows]
+            self._numbers[here, _AMOUNT] = [tx.amount for tx in batch[rows]]
+            self._numbers[here, _SENT] = np.nan
             self._alerts[here] = alerts[rows]
             self._labelled[here] = False
             self._features[here] = features[rows]
@@ -112,32 +136,56 @@ class Pending:
             first, self._next = rows.stop, here.stop % self.max_pending
 
     def join(self, labels: Sequence[Label]) -> Joined:
-        """Return the labels that meet their transaction now, those that came early included."""
-        found: list[Label] = []
-        slots: list[int] = []
+        """Return the labels that meet their transaction now, those that came early included.
+
+        Of a transaction comes one at most, the one that holds, and only where it is the first or
+        says other than the one returned before. Those are taken to be thinned away until `sent`
+        says otherwise.
+        """
+        found: dict[int, Label] = {}
+        known: dict[int, bool] = {}
+        """Of those labelled before: what was said then."""
+        labelled_at = self._numbers[:, _LABELLED_AT]
         for label in [*self._met, *labels]:
             slot = self._slots.get(label.transaction_id)
             if slot is None:
                 self._wait(label)
-            elif self._labelled[slot]:
-                self.repeated += 1
-            else:
+            elif not self._labelled[slot]:
                 self._labelled[slot] = True
-                found.append(label)
-                slots.append(slot)
+                labelled_at[slot] = label.labelled_at.timestamp()
+                found[slot] = label
+            elif self._contradicts(slot, label, found.get(slot)):
+                if slot not in found:
+                    known[slot] = not label.is_fraud
+                labelled_at[slot] = label.labelled_at.timestamp()
+                found[slot] = label
         self._met = []
+        for slot, said in known.items():
+            if found[slot].is_fraud == said:  # corrected there and back
+                del found[slot]
+        slots = list(found)
         at = np.array(slots, dtype=np.int64)
+        frauds = np.array([label.is_fraud for label in found.values()], dtype=np.bool_)
         numbers = self._numbers[at]
+        self._numbers[at, _SENT] = 0.0
+        self._frauds[at] = frauds
         return Joined(
-            labels=found,
-            times_seconds=numbers[:, 0],
-            scores=numbers[:, 1],
+            labels=list(found.values()),
+            frauds=frauds,
+            times_seconds=numbers[:, _TIME],
+            scores=numbers[:, _SCORE],
             alerts=self._alerts[at],
-            amounts=numbers[:, 2],
+            amounts=numbers[:, _AMOUNT],
             origins=[self._origins[slot] for slot in slots],
             destinations=[self._destinations[slot] for slot in slots],
             features=self._features[at],
+            slots=at,
+            sent=numbers[:, _SENT],
         )
+
+    def sent(self, slots: Ints, weights: Floats) -> None:
+        """Remember with which weight labels just joined went to the training log, 0: not at all."""
+        self._numbers[slots, _SENT] = weights
 
     @property
     def has_met(self) -> bool:
@@ -157,9 +205,10 @@ class Pending:
             "numbers": self._numbers[by_age],
             "alerts": self._alerts[by_age],
             "labelled": self._labelled[by_age],
+            "frauds": self._frauds[by_age],
             "features": self._features[by_age],
             "early": pack([label.model_dump_json() for label in waiting]),
-            "counters": np.array([self.expired, self.unknown, self.repeated]),
+            "counters": np.array([self.expired, self.unknown, self.repeated, self.corrected]),
         }
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
@@ -174,9 +223,10 @@ class Pending:
         self._numbers[:n] = state["numbers"][kept]
         self._alerts[:n] = state["alerts"][kept]
         self._labelled[:n] = state["labelled"][kept]
+        self._frauds[:n] = state["frauds"][kept]
         self._features[:n] = state["features"][kept]
         self._next = n % self.max_pending
-        self.expired, self.unknown, self.repeated = state["counters"].tolist()
+        self.expired, self.unknown, self.repeated, self.corrected = state["counters"].tolist()
         self._met, self._early = [], OrderedDict()
         for text in unpack(state["early"]):
             label = Label.model_validate_json(text)
@@ -194,23 +244,44 @@ class Pending:
                 del self._slots[transaction_id]
             self.expired += int((~self._labelled[here]).sum())
 
+    def _contradicts(self, slot: int, label: Label, found: Label | None) -> bool:
+        """Whether a label corrects the one that holds, which may be `found` now; counts either."""
+        seconds = label.labelled_at.timestamp()
+        newer = bool(seconds >= self._numbers[slot, _LABELLED_AT])
+        if newer and label.is_fraud != (found.is_fraud if found else self._frauds[slot]):
+            self.corrected += 1
+            return True
+        if newer:
+            self._numbers[slot, _LABELLED_AT] = seconds
+        self.repeated += 1
+        return False
+
     def _wait(self, label: Label) -> None:
-        self.repeated += label.transaction_id in self._early
+        before = self._early.get(label.transaction_id)
+        if before is not None:
+            if label.labelled_at < before.labelled_at:
+                self.repeated += 1
+                return
+            agrees = label.is_fraud == before.is_fraud
+            self.repeated += agrees
+            self.corrected += not agrees
         self._early[label.transaction_id] = label
         if len(self._early) > _MAX_EARLY:
             self._early.popitem(last=False)
             self.unknown += 1
 
     def _allocate(self, capacity: int) -> None:
-        self._numbers = np.zeros((capacity, 3))
+        self._numbers = np.zeros((capacity, 5))
         self._alerts = np.zeros(capacity, dtype=np.bool_)
         self._labelled = np.zeros(capacity, dtype=np.bool_)
+        self._frauds = np.zeros(capacity, dtype=np.bool_)
         self._features = np.zeros((capacity, self.width), dtype=np.float32)
 
     def _grow(self) -> None:
         held = len(self._ids)
         numbers, features = self._numbers, self._features
-        alerts, labelled = self._alerts, self._labelled
+        alerts, labelled, frauds = self._alerts, self._labelled, self._frauds
         self._allocate(min(2 * len(labelled), self.max_pending))
         self._numbers[:held], self._features[:held] = numbers[:held], features[:held]
         self._alerts[:held], self._labelled[:held] = alerts[:held], labelled[:held]
+        self._frauds[:held] = frauds[:held]

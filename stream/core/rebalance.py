@@ -54,6 +54,19 @@ class ClassPrior:
         self.legitimate = self.legitimate * decay + legitimate
         self.frauds = self.frauds * decay + frauds
 
+    def correct(self, *, is_fraud: bool, weight: float, instead_of: float) -> None:
+        """Count one label that stands for `weight` in place of an older one of the other class.
+
+        That one stood for `instead_of` labels, and is taken out as if it had come just now: what it
+        has decayed meanwhile stands for the wrong ones that are yet to be corrected.
+        """
+        if is_fraud:
+            self.frauds += weight
+            self.legitimate = max(self.legitimate - instead_of, _LEAST)
+        else:
+            self.legitimate += weight
+            self.frauds = max(self.frauds - instead_of, _LEAST)
+
     @property
     def value(self) -> float:
         """The share of frauds, in (0, 1)."""

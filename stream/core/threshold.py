@@ -109,16 +109,25 @@ class Threshold:
         labelled_seconds: float | None = None,
         source: Literal["chargeback", "analyst", "sample"] = "chargeback",
         alerted: bool = False,
+        key: int = 0,
+        corrects: bool = False,
     ) -> None:
         """Take in a labelled transaction with the score and the decision it was given.
 
         `weight` is how many labelled transactions it stands for. Without both times (seconds since
-        the epoch, of the transaction and of its label) it goes on the curve at once.
+        the epoch, of the transaction and of its label) it goes on the curve at once. One that
+        `corrects` takes the place of the example of the other class that has the same `key`, with
+        the score of that; where none is held any more, it is taken in as one that came late.
         """
         if isinstance(self.policy, AlertBudget):
             return
         sampled = source == "sample" and not alerted
-        example = Matured(score, is_fraud, weight, amount, sampled, alerted)
+        example = Matured(score, is_fraud, weight, amount, sampled, alerted, key)
+        if corrects and (self.maturing.correct(example) or self.curve.correct(example)):
+            if time_seconds is not None and labelled_seconds is not None:
+                self.maturing.observe(example, labelled_seconds - time_seconds)
+            self._since_look += 1
+            return
         if time_seconds is None or labelled_seconds is None:
             ready = [example]
         else:
@@ -129,8 +138,8 @@ class Threshold:
             self._add(each, self.policy)
 
     def _add(self, example: Matured, policy: CurvePolicy) -> None:
-        score, is_fraud, weight, amount, sampled, alerted = example
-        self.curve.add(score, is_fraud, weight, amount, sampled=sampled, alerted=alerted)
+        score, is_fraud, weight, amount, sampled, alerted, key = example
+        self.curve.add(score, is_fraud, weight, amount, sampled=sampled, alerted=alerted, key=key)
         self._since_look += 1
         if self.curve.frauds < self.min_frauds:
             if self.value is not None:

@@ -168,17 +168,17 @@ class Windows:
         for window, rows in self._by_window(times_seconds):
             score, alert, amount, fraud = scores[rows], alerts[rows], amounts[rows], frauds[rows]
             window.labelled += len(rows)
-            window.true_positives += int((alert & fraud).sum())
-            window.false_positives += int((alert & ~fraud).sum())
-            window.true_negatives += int((~alert & ~fraud).sum())
-            window.false_negatives += int((~alert & fraud).sum())
-            window.amount_caught += float(amount[alert & fraud].sum())
-            window.amount_missed += float(amount[~alert & fraud].sum())
-            window.amount_false += float(amount[alert & ~fraud].sum())
             window.labelled_score_sum += float(score.sum())
-            window.labelled_log_loss_sum += float(log_loss(score, fraud).sum())
-            self._count(window, score[~fraud], column=1)
-            self._count(window, score[fraud], column=2)
+            self._settle(window, score, alert, amount, fraud)
+
+    def corrected(
+        self, times_seconds: Floats, scores: Floats, alerts: Bools, amounts: Floats, frauds: Bools
+    ) -> None:
+        """Move labels that were counted as the opposite of `frauds` to where they belong."""
+        for window, rows in self._by_window(times_seconds):
+            score, alert, amount, fraud = scores[rows], alerts[rows], amounts[rows], frauds[rows]
+            self._settle(window, score, alert, amount, ~fraud, times=-1)
+            self._settle(window, score, alert, amount, fraud)
 
     def changed(self) -> list[WindowReport]:
         """Return the reports of windows that changed since the last call, oldest first."""
@@ -245,10 +245,32 @@ class Windows:
         self._changed.add(start)
         return window
 
+    def _settle(
+        self,
+        window: _Window,
+        score: Floats,
+        alert: Bools,
+        amount: Floats,
+        fraud: Bools,
+        *,
+        times: int = 1,
+    ) -> None:
+        """Count what labels say of decisions; -1 times: take it back."""
+        window.true_positives += times * int((alert & fraud).sum())
+        window.false_positives += times * int((alert & ~fraud).sum())
+        window.true_negatives += times * int((~alert & ~fraud).sum())
+        window.false_negatives += times * int((~alert & fraud).sum())
+        window.amount_caught += times * float(amount[alert & fraud].sum())
+        window.amount_missed += times * float(amount[~alert & fraud].sum())
+        window.amount_false += times * float(amount[alert & ~fraud].sum())
+        window.labelled_log_loss_sum += times * float(log_loss(score, fraud).sum())
+        self._count(window, score[~fraud], 1, times)
+        self._count(window, score[fraud], 2, times)
+
     @staticmethod
-    def _count(window: _Window, scores: Floats, column: int) -> None:
+    def _count(window: _Window, scores: Floats, column: int, times: int = 1) -> None:
         for bin_, count in Counter(score_bin(scores).tolist()).items():
-            window.histogram.setdefault(bin_, [0, 0, 0])[column] += count
+            window.histogram.setdefault(bin_, [0, 0, 0])[column] += times * count
 
     def _report(self, start: int) -> WindowReport:
         window = self._open[start]

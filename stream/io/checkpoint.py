@@ -35,6 +35,8 @@ _SHAPING_SETTINGS = (
     "review_rate",
     "training_topic",
 )
+_LAYOUT = "2"
+"""Raised whenever what a snapshot holds changes within a version."""
 
 
 class Checkpoint:
@@ -112,5 +114,6 @@ def identity(settings: Settings) -> dict[str, str]:
     """Return what a snapshot must have been made with to be used again."""
     shaping = settings.model_dump_json(include=set(_SHAPING_SETTINGS))
     versions = {name: version(name) for name in ("weir", "river", "numpy")}
+    versions["layout"] = _LAYOUT
     versions["xgboost"] = xgboost.__version__  # whichever of its two packages it is
     return versions | {"settings": hashlib.sha256(shaping.encode()).hexdigest()[:16]}

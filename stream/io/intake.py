@@ -72,11 +72,15 @@ class Intake:
         kind: type[Transaction] | type[Label]
         kind = Transaction if record.topic == self.settings.transactions_topic else Label
         value: Input = decode(record.value, kind, self.settings.max_record_bytes)
+        if isinstance(value, Reject):
+            return value
         if isinstance(value, Transaction):
-            seconds = value.time_seconds(self.settings.step_origin)
-            ahead_days = (seconds - record.timestamp_ms / 1000.0) / 86_400.0
-            if ahead_days > self.settings.max_ahead_days:
-                return Reject(f"timestamp: {ahead_days:.0f} days ahead of its publication")
+            name, seconds = "timestamp", value.time_seconds(self.settings.step_origin)
+        else:  # one of a time to come would hold against every correction until then
+            name, seconds = "labelled_at", value.labelled_at.timestamp()
+        ahead_days = (seconds - record.timestamp_ms / 1000.0) / 86_400.0
+        if ahead_days > self.settings.max_ahead_days:
+            return Reject(f"{name}: {ahead_days:.0f} days ahead of its publication")
         return value
 
     def _item(self, record: Record) -> Item[TopicPartition, tuple[Record, Input]]:
@@ -115,7 +119,7 @@ def handle(detector: Detector, batch: Batch, before: Mapping[int, Before] | None
 
     What was decided `before`, by partition, stands (see `Detector.on_transactions`).
     """
-    outcome = Outcome()
+    outcome, before = Outcome(), before or {}
     transactions: dict[int, list[Transaction]] = {}
     labels: dict[int, list[Label]] = {}
     for record, value in batch:
@@ -129,12 +133,12 @@ def handle(detector: Detector, batch: Batch, before: Mapping[int, Before] | None
         else:
             outcome.rejects.append((record, value))
     for partition, arrived in transactions.items():
-        known = before.get(partition) if before else None
+        known = before.get(partition)
         outcome.decisions[partition] = detector.on_transactions(partition, arrived, known)
         if detector.shards[partition].pending.has_met:
             labels.setdefault(partition, [])
     for partition, come in labels.items():
-        joined, examples = detector.on_labels(partition, come)
+        joined, examples = detector.on_labels(partition, come, before.get(partition))
         outcome.joined.append(joined)
         outcome.examples += examples
     return outcome

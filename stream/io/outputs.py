@@ -103,7 +103,8 @@ class Outputs:
 
     def _example(self, example: Example) -> Message:
         key = example.transaction_id.encode()
-        return Message(self._settings.training_topic, key, example.model_dump_json().encode())
+        value = example.model_dump_json(exclude_none=True).encode()
+        return Message(self._settings.training_topic, key, value)
 
     def _dead_letter(self, record: Record, reject: Reject) -> Message:
         headers = {

@@ -69,6 +69,7 @@ class Reporting:
             labels_early=sum(shard.pending.early for shard in shards),
             labels_unknown=sum(shard.pending.unknown for shard in shards),
             labels_repeated=sum(shard.pending.repeated for shard in shards),
+            labels_corrected=sum(shard.pending.corrected for shard in shards),
             examples=self.counts["examples"],
             learned=model.learned,
             dead_letters=self.counts["dead_letters"],

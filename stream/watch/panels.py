@@ -179,6 +179,7 @@ def counters(snapshot: Snapshot, width: int) -> Panel:
             f"pending {count('pending'):,}",
             f"expired {count('pending_expired'):,}",
             f"repeated {count('duplicates') + count('labels_repeated'):,}",
+            f"corrected {count('labels_corrected'):,}",
         ]
     return _line("   ".join(parts))
 

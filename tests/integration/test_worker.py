@@ -6,7 +6,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -20,7 +20,8 @@ from stream.__main__ import topic_specs
 from stream.core.detector import Detector
 from stream.core.evaluate import Scorecard, evaluate
 from stream.core.model import Model
-from stream.events import Alert
+from stream.core.windows import measure
+from stream.events import Alert, Label
 from stream.io.bus import (
     Broker,
     BusError,
@@ -37,7 +38,7 @@ from stream.saved import look, reset, show
 from stream.settings import Settings
 from tests.servers.kafka import LocalKafka
 from tests.servers.worker import Memory
-from tests.streams import labels, rows, settings
+from tests.streams import label, labels, rows, settings
 
 DELAY = timedelta(hours=3)
 ROWS = rows(4_000, clients=4_000)
@@ -57,12 +58,15 @@ def chosen(request: pytest.FixtureRequest, tmp_path: Path, unique: str) -> Setti
     return made
 
 
-def messages(of: Settings, table: Sequence[Row]) -> Iterator[Message]:
+def messages(
+    of: Settings, table: Sequence[Row], said: Sequence[Label] | None = None
+) -> Iterator[Message]:
     """Transactions and labels in event-time order, as the producers publish them."""
+    said = labels(table, DELAY) if said is None else said
     events = [
         (row.time_seconds, 1, row.transaction.transaction_id, row.transaction) for row in table
     ]
-    events += [(x.labelled_at.timestamp(), 0, x.transaction_id, x) for x in labels(table, DELAY)]
+    events += [(x.labelled_at.timestamp(), 0, x.transaction_id, x) for x in said]
     for _, is_transaction, _, event in sorted(events, key=lambda e: e[:3]):
         topic = of.transactions_topic if is_transaction else of.labels_topic
         yield Message(topic, b"key", event.model_dump_json(exclude_none=True).encode())
@@ -138,10 +142,15 @@ def test_a_time_that_cannot_be_is_a_dead_letter_and_stops_nothing(chosen: Settin
     good = list(messages(chosen, ROWS[:100]))
     times = ("9999-12-31T23:59:59-12:00", "2150-01-01T00:00:00Z", "1800-01-01T00:00:00Z")
     bad = [json.dumps(GOOD | {"transaction_id": t, "timestamp": t}).encode() for t in times]
-    publish(chosen, [*(Message(chosen.transactions_topic, None, value) for value in bad), *good])
+    said = label(ROWS[0].transaction.transaction_id, True, datetime(2150, 1, 1, tzinfo=UTC))
+    ahead = Message(chosen.labels_topic, None, said.model_dump_json().encode())
+    publish(
+        chosen, [*(Message(chosen.transactions_topic, None, value) for value in bad), ahead, *good]
+    )
     worker, memory = run(chosen)
     assert worker.reporting.counts["decisions"] == 100
-    assert memory.live[-1].dead_letters == 3
+    assert memory.live[-1].dead_letters == 4
+    assert memory.live[-1].labels == 100
 
 
 def test_a_handler_that_fails_leaves_no_snapshot_of_what_was_not_committed(
@@ -315,6 +324,49 @@ def test_a_batch_whose_commit_is_lost_is_restored_and_done_again(chosen: Setting
     assert former_decided + worker.reporting.counts["decisions"] == len(ROWS)
     former._consumer.close()
     former._training.close()
+
+
+def messy(table: Sequence[Row]) -> tuple[list[Label], Counter[str]]:
+    """Labels of a table: some come before their transaction, twice, wrong first, of nobody."""
+    said, expected = list[Label](), Counter[str]()
+    for i, each in enumerate(labels(table, DELAY)):
+        at, truth = each.labelled_at, each.is_fraud
+        kind = {1: "early", 2: "repeated", 3: "corrected", 4: "unknown"}.get(i % 20)
+        if kind == "early":
+            at -= DELAY + timedelta(hours=1)
+        said.append(label(each.transaction_id, truth != (kind == "corrected"), at))
+        if kind in {"repeated", "corrected"}:
+            said.append(label(each.transaction_id, truth, at + timedelta(hours=1)))
+        elif kind == "unknown":
+            said.append(label(f"nobody-{i}", True, at))
+        expected[str(kind)] += 1
+    return said, expected
+
+
+def test_labels_that_come_early_twice_or_contradict_are_each_counted_and_the_last_holds(
+    chosen: Settings,
+) -> None:
+    table = ROWS[:2_000]
+    said, expected = messy(table)
+    publish(chosen, messages(chosen, table, said))
+    scorecard = Scorecard()
+    worker, memory = run(chosen, scorecard=scorecard)
+    live, frauds = memory.live[-1], sum(bool(row.is_fraud) for row in table)
+    assert live.labels == len(said)
+    assert live.labels_repeated == expected["repeated"]
+    assert live.labels_corrected == expected["corrected"]
+    assert live.labels_early == expected["unknown"]
+    assert live.dead_letters == live.labels_unknown == live.pending == 0
+    assert scorecard.quality().labelled == len(table)
+    assert scorecard.quality().frauds == frauds
+    found = measure(list(memory.windows.values()))
+    assert (found.labelled, found.frauds) == (len(table), frauds)
+    records = everything(connect(chosen.bus), chosen.training_topic)
+    log = [json.loads(record.value or b"") for record in records]
+    corrections = [example for example in log if "corrects_weight" in example]
+    assert len(corrections) == live.labels_corrected
+    assert all(example["weight"] == 1.0 for example in corrections)
+    assert worker.detector.model.learned == live.examples == len(log)
 
 
 def test_an_empty_topic_is_no_error(chosen: Settings) -> None:

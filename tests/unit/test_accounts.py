@@ -132,6 +132,51 @@ def test_a_late_label_corrects_the_run_of_frauds() -> None:
     assert run_hours((10, True), (30, True), (20, False)) == 70
 
 
+def correct(accounts: Accounts, rows: list) -> None:
+    names, roles, times, frauds = zip(*rows, strict=True)
+    accounts.correct(
+        list(names), np.array(roles, dtype=np.int64), np.array(times, float), np.array(frauds, bool)
+    )
+
+
+def moments_hours(told: list[tuple[int, bool]], then: tuple[int, bool]) -> tuple[float, float]:
+    """Ages at hour 100 of the newest fraud and of the run, after labels and a correction."""
+    accounts = Accounts(HALF_LIVES_HOURS, 100)
+    observe(accounts, [("a", 1, 0, 1.0)])
+    for hour, fraud in told:
+        label(accounts, [("a", 1, hour * 3600, fraud)])
+    correct(accounts, [("a", 1, then[0] * 3600, then[1])])
+    ages = observe(accounts, [("a", 1, 100 * 3600, 1.0)]).ages_seconds[0, 1] / 3600.0
+    return float(ages[FRAUD]), float(ages[RUN])
+
+
+def test_a_correction_moves_the_newest_fraud_and_the_run_as_far_as_they_are_known() -> None:
+    never = np.inf
+    assert moments_hours([(10, True)], (10, False)) == (never, never)
+    assert moments_hours([(10, False)], (10, True)) == (90, 90)
+    assert moments_hours([(10, False), (20, False)], (10, True)) == (90, never)
+    assert moments_hours([(10, True), (20, True)], (20, False)) == (90, never)
+    assert moments_hours([(10, True), (20, True)], (10, False)) == (80, 80)
+    assert moments_hours([(10, True), (20, True), (30, True)], (20, False)) == (70, 70)
+    assert moments_hours([(10, True), (20, False)], (20, True)) == (80, 80)  # one run since hour 10
+    assert moments_hours([(10, True), (20, False), (30, True)], (20, True)) == (70, 80)
+
+
+def test_an_account_whose_labels_were_forgotten_has_nothing_to_take_back() -> None:
+    accounts = Accounts(HALF_LIVES_HOURS, 16)
+    observe(accounts, [("a", 0, 0, 1.0)])
+    label(accounts, [("a", 0, 0, True)])
+    for i in range(1, 40):
+        observe(accounts, [(f"b{i}", 0, i, 1.0)])
+    correct(accounts, [("a", 0, 0, False)])
+    observe(accounts, [("a", 0, 50, 1.0)])
+    correct(accounts, [("a", 0, 0, False)])
+    label(accounts, [("a", 0, 50, False)])
+    correct(accounts, [("a", 0, 0, False)])
+    history = observe(accounts, [("a", 0, 60, 1.0)])
+    assert (history.labels[0, 0, FRAUDS] == 0.0).all()
+
+
 def test_accounts_stay_within_their_bound_and_the_longest_unseen_go_first() -> None:
     accounts = Accounts([1.0], 64)
     for i in range(1_000):

@@ -347,3 +347,47 @@ def test_an_unknown_strategy_is_named_with_those_there_are() -> None:
     model = trees(strategy="half")
     with pytest.raises(ValueError, match="strategy 'half' is not known: give one of none, under"):
         learn(model, stream(300))
+
+
+def kept(model: BoostedTrees) -> list[Row]:
+    """What the trees would be fitted to now."""
+    n, names = model._held, list(model._columns)
+    return [
+        (dict(zip(names, row, strict=True)), y, w)
+        for row, y, w in zip(
+            model._features[:n].tolist(),
+            model._frauds[:n].tolist(),
+            model._weights[:n].tolist(),
+            strict=True,
+        )
+    ]
+
+
+def test_a_correction_takes_the_place_of_the_newest_wrong_example_with_its_features() -> None:
+    model = trees()
+    x = {"x": 1.0, "z": None}  # what is missing equals itself
+    rows: list[Row] = [(x, False, 3.0), (x, True, 1.0), (x, False, 5.0), ({"x": 2.0}, False, 1.0)]
+    for x_, y, w in rows:
+        model.learn_one(x_, y, w=w)
+    model.correct(x, True)
+    assert [(y, w) for _, y, w in kept(model)] == [
+        *[(False, 3.0), (True, 1.0), (True, 1.0), (False, 1.0)]
+    ]
+    model.correct({"x": 2.0, "new": 1.0}, True, w=2.0)  # none such: one more
+    model.correct({"x": 3.0}, False)
+    assert [(y, w) for _, y, w in kept(model)][4:] == [(True, 2.0), (False, 1.0)]
+    assert model.learned == 7
+
+
+def test_fits_after_a_correction_are_those_of_examples_that_were_right_at_once() -> None:
+    rows, corrected, knew = stream(600), trees(), trees()
+    wrong = range(0, 300, 7)
+    for i, (x, y, w) in enumerate(rows):
+        corrected.learn_one(x, y != (i in wrong), w=w)
+        knew.learn_one(x, y, w=w)
+    for i in wrong:
+        corrected.correct(rows[i][0], rows[i][1], w=rows[i][2])
+        knew.learn_one({"x": 9.0, "z": 9.0}, True)
+    assert corrected.learned == knew.learned
+    assert kept(corrected) == kept(knew)[: len(rows)]
+    assert fit_positions(corrected, stream(200, seed=1)) == fit_positions(knew, stream(200, seed=1))

@@ -459,6 +459,28 @@ def test_recent_examples_are_the_newest_in_their_order(actions: list[Any], bound
         assert labels.tolist() == [is_fraud for _, is_fraud in expected]
 
 
+def test_a_correction_is_judged_by_the_votes_of_then_and_told_to_those_who_can_undo() -> None:
+    members = {"trees": BOOSTED, "knows": Member(partial(Knows, "x"))}
+    model, plain = Committee(members), Committee(members)
+    rows = stream(500)
+    wrong = [i for i in range(0, 450, 9) if not rows[i][1]][:25]
+    for i, (x, y, w) in enumerate(rows):
+        model.learn_one(x, y or i in wrong, w=w)
+        plain.learn_one(x, y or i in wrong, w=w)
+    before = plain._seen.columns()[0]
+    for i in wrong:
+        model.correct(rows[i][0], rows[i][1])
+    learn(model, stream(50 - len(wrong), seed=2))
+    votes, frauds, _ = model._seen.columns()
+    assert np.array_equal(votes[: len(rows)], before, equal_nan=True)
+    assert frauds[: len(rows)].tolist() == [y for _, y, _ in rows]
+    assert len(votes) == len(rows) + 50 - len(wrong)  # corrections are not held twice
+    trees: Any = model.learners["trees"]
+    assert trees._frauds[: len(rows)].tolist() == [y for _, y, _ in rows]
+    knows: Any = model.learners["knows"]
+    assert knows.learned == trees.learned == len(rows) + 50
+
+
 @pytest.mark.parametrize("label", [0, 1])
 def test_labels_may_be_numbers(label: int) -> None:
     by_bool, by_int = committee(), committee()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from stream.core.bounds import CONFIDENCE_Z, lower_bound
 from stream.core.curve import RollingCurve
+from stream.core.maturing import Matured
 
 Row = tuple[float, bool, float, float]
 
@@ -136,6 +137,30 @@ def test_the_bounds_hold_and_frauds_are_counted(
         assert len(curve) <= most
     if len(curve):
         assert curve.points().caught[-1] == curve.frauds
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 20)), max_size=100), st.integers(1, 5))
+def test_a_correction_takes_the_place_and_the_score_of_what_was_wrong(
+    told: list[tuple[bool, int]], max_frauds: int
+) -> None:
+    curve, kept = RollingCurve(max_frauds, 30), list[tuple[int, bool]]()
+    for i, (fraud, of) in enumerate(told):
+        key = min(of, i)
+        example = Matured(0.9, fraud, 1.0, 0.0, sampled=False, alerted=False, key=key)
+        held = [at for at, each in enumerate(kept) if each == (key, not fraud)]
+        assert curve.correct(example) == bool(held)
+        if held:
+            kept[held[-1]] = (key, fraud)
+        else:
+            curve.add(key / 100, fraud, 1.0, key=key)
+            kept = [*kept, (key, fraud)][-30:]
+        frauds = [at for at, (_, is_fraud) in enumerate(kept) if is_fraud]
+        if len(frauds) > max_frauds:
+            kept = kept[frauds[-max_frauds - 1] + 1 :]
+        rows = curve._rows[curve._begin : curve._end]
+        assert [(int(row[6]), bool(row[1])) for row in rows] == kept
+        assert rows[:, 0].tolist() == [key / 100 for key, _ in kept]
+        assert curve.frauds == sum(is_fraud for _, is_fraud in kept)
 
 
 def test_an_empty_curve_says_so() -> None:

@@ -102,6 +102,33 @@ def test_a_label_carries_the_key_of_its_transaction(key_field: str) -> None:
     assert due.key == getattr(row(5, 0.0).transaction, key_field)
 
 
+def test_a_wrong_label_is_corrected_one_delay_later_and_is_the_same_however_the_rows_come() -> None:
+    rows = [row(number, number / 10, number % 7 == 0) for number in range(5_000)]
+    truth = {some.transaction.transaction_id: some.is_fraud for some in rows}
+
+    def said(size: int) -> list[DueLabel]:
+        late, due = LateLabels(timedelta(minutes=1), 1, 5, corrected=0.2), list[DueLabel]()
+        for chunk in chunked(rows, size):
+            due += late.release(chunk[0].time_seconds)
+            late.add(chunk)
+        return [*due, *late.release()]
+
+    due = said(40)
+    assert due == said(7)
+    assert [each.time_seconds for each in due] == sorted(each.time_seconds for each in due)
+    wrong = {
+        e.label.transaction_id: e for e in due if e.label.is_fraud != truth[e.label.transaction_id]
+    }
+    assert len(wrong) / len(rows) == pytest.approx(0.2, abs=0.02)
+    assert len(due) == len(rows) + len(wrong)
+    last = {each.label.transaction_id: each for each in due}
+    for id_, each in last.items():
+        assert each.label.is_fraud == truth[id_]
+        if id_ in wrong:
+            assert each.time_seconds == pytest.approx(wrong[id_].time_seconds + 60)
+            assert each.key == wrong[id_].key
+
+
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
 def test_a_fraction_outside_0_to_1_is_refused(fraction: float) -> None:
     with pytest.raises(ValueError, match="fraction"):

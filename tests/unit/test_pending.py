@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from hypothesis import given
@@ -20,8 +20,11 @@ def transaction(id_: str, amount: float = 1.0) -> Transaction:
     )
 
 
-def label(id_: str, is_fraud: bool = False) -> Label:
-    return Label(transaction_id=id_, is_fraud=is_fraud, labelled_at=NOW, source="chargeback")
+def label(id_: str, is_fraud: bool = False, hours: int = 0) -> Label:
+    labelled_at = NOW + timedelta(hours=hours)
+    return Label(
+        transaction_id=id_, is_fraud=is_fraud, labelled_at=labelled_at, source="chargeback"
+    )
 
 
 def add(pending: Pending, ids: list[str], score: float = 0.5) -> None:
@@ -54,9 +57,59 @@ def test_a_label_meets_its_transaction_with_score_decision_and_features_as_they_
 def test_a_second_label_is_counted_and_joins_nothing() -> None:
     pending = Pending(2, 10)
     add(pending, ["x"])
-    assert ids(pending.join([label("x"), label("x", True)])) == ["x"]
+    assert ids(pending.join([label("x"), label("x")])) == ["x"]
     assert ids(pending.join([label("x")])) == []
-    assert pending.repeated == 2
+    assert (pending.repeated, pending.corrected) == (2, 0)
+
+
+def test_a_label_that_contradicts_corrects_the_first_and_knows_the_weight_of_that() -> None:
+    pending = Pending(2, 10)
+    add(pending, ["x", "y"])
+    first = pending.join([label("x"), label("y")])
+    assert not first.corrects.any()
+    pending.sent(first.slots[:1], np.array([7.5]))
+    second = pending.join([label("x", True, 1), label("y", True, 1)])
+    assert ids(second) == ["x", "y"]
+    assert second.corrects.all()
+    assert second.frauds.all()
+    assert second.sent.tolist() == [7.5, 0.0]  # y was thinned away
+    assert second.features.tolist() == first.features.tolist()
+    assert (pending.repeated, pending.corrected, len(pending)) == (0, 2, 0)
+
+
+def test_the_newest_label_holds_and_of_equal_ones_the_last_that_came() -> None:
+    pending = Pending(2, 10)
+    add(pending, ["x"])
+    pending.join([label("x", True, 1)])
+    pending.join([label("x", True, 3)])
+    assert ids(pending.join([label("x", False, 2)])) == []  # outdated by what was said again
+    assert (pending.repeated, pending.corrected) == (2, 0)
+    assert ids(pending.join([label("x", False, 3)])) == ["x"]
+    assert ids(pending.join([label("x", True, 4), label("x", False, 5)])) == []  # there and back
+    assert (pending.repeated, pending.corrected) == (2, 3)
+
+
+def test_of_labels_that_came_before_their_transaction_the_newest_waits() -> None:
+    pending = Pending(2, 10)
+    pending.join(
+        [label("x", False, 1), label("x", True, 2), label("x", False, 0), label("x", True, 3)]
+    )
+    assert (pending.early, pending.repeated, pending.corrected) == (1, 2, 1)
+    add(pending, ["x"])
+    joined = pending.join([])
+    assert joined.frauds.tolist() == [True]
+    assert not joined.corrects.any()
+
+
+def test_a_correction_of_an_expired_transaction_waits_as_any_unknown_label_and_falls_out() -> None:
+    pending = Pending(2, 3)
+    add(pending, ["a", "b", "c"])
+    pending.join([label("a")])
+    add(pending, ["d"])
+    assert ids(pending.join([label("a", True, 1)])) == []
+    assert (pending.early, pending.unknown, pending.corrected) == (1, 0, 0)
+    pending.join([label(f"never seen {i}") for i in range(100_000)])
+    assert (pending.early, pending.unknown) == (100_000, 1)
 
 
 def test_a_label_that_came_before_its_transaction_waits_for_it() -> None:

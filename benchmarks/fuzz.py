@@ -20,7 +20,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ from stream.settings import Settings
 BATCH = 500
 LATE = 1_000
 """Messages between a transaction and its label."""
-BOUNDS = {"max_pending": 50_000, "max_accounts": 50_000}
+BOUNDS = {"max_pending": 20_000, "max_accounts": 20_000, "max_windows": 200}
 """Low, so that a run is long enough to fill them many times over."""
 
 _ODD: tuple[Any, ...] = (
@@ -245,9 +245,9 @@ class Found:
     """CPU time of the longest time in the handlers of one batch, learning included."""
     cpu_seconds: float = 0.0
     peak_mb_before: float = 0.0
-    """Peak resident memory before the first message; then after a tenth, and at the end."""
-    peak_mb_after_a_tenth: float = 0.0
-    peak_mb: float = 0.0
+    """Peak resident memory before the first message, after each tenth of them, and how many times
+    what it was it is at the end."""
+    peak_mb_by_tenth: list[float] = field(default_factory=list)
     peak_ratio: float = 0.0
 
 
@@ -259,7 +259,7 @@ def peak_mb() -> float:
 
 def fuzzed(settings: Settings, sent: Iterable[Sent], count: int, *, quiet: bool = True) -> Found:
     """Put `count` messages through decode, and what can be read through a detector."""
-    detector = Detector.create(settings, Model(settings))
+    detector = Detector(settings, Model(settings))
     pending = detector.open(0).pending
     found = Found(peak_mb_before=peak_mb())
     begun, sent = time.process_time(), itertools.islice(sent, count)
@@ -291,16 +291,15 @@ def fuzzed(settings: Settings, sent: Iterable[Sent], count: int, *, quiet: bool 
                 "examples": len(examples),
             }
         )
-        if not found.peak_mb_after_a_tenth and found.messages * 10 >= count:
-            found.peak_mb_after_a_tenth = peak_mb()
+        if found.messages * 10 >= count * (len(found.peak_mb_by_tenth) + 1):
+            found.peak_mb_by_tenth.append(peak_mb())
         if not quiet:
             print(f"\r{found.messages:>10,} of {count:,}", end="", file=sys.stderr, flush=True)
     found.outcomes |= Counter(
         {"labels waiting": pending.early, "labels that fell out": pending.unknown}
     )
     found.cpu_seconds = time.process_time() - begun
-    found.peak_mb = peak_mb()
-    found.peak_ratio = found.peak_mb / found.peak_mb_before
+    found.peak_ratio = peak_mb() / found.peak_mb_before
     return found
 
 
@@ -339,11 +338,13 @@ def main() -> None:
         f"\nslowest message {found.slowest_message_ms:.1f} ms ({found.slowest_mutation}), "
         f"slowest batch of {BATCH} {found.slowest_batch_ms:,.0f} ms\n"
         f"peak resident memory {found.peak_mb_before:.0f} MB before, "
-        f"{found.peak_mb_after_a_tenth:.0f} MB after a tenth, {found.peak_mb:.0f} MB at the end: "
-        f"{found.peak_ratio:.2f} times"
+        f"{found.peak_ratio:.2f} times that at the end; after each tenth "
+        f"{', '.join(f'{mb:.0f}' for mb in found.peak_mb_by_tenth)} MB"
     )
     if args.json:
-        args.json.write_text(json.dumps(asdict(found), indent=2) + "\n")
+        args.json.write_text(
+            json.dumps({name: getattr(found, name) for name in found.__slots__}, indent=2) + "\n"
+        )
 
 
 if __name__ == "__main__":

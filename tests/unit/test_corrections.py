@@ -38,7 +38,7 @@ told = st.lists(
 
 def detector(**given: object) -> Detector:
     chosen = settings(**given)
-    made = Detector.create(chosen, Model(chosen))
+    made = Detector(chosen, Model(chosen))
     made.open(0)
     return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import settings as examples_of
 from hypothesis import strategies as st
 
 import stream.core.pending as pending_module
-from benchmarks.fuzz import MUTATIONS, endless, fuzzed, messages, mutated
+from benchmarks.fuzz import MUTATIONS, endless, fuzzed, main, messages, mutated
 from stream.core.decode import Reject, decode
 from stream.core.detector import Detector
 from stream.core.model import Model
@@ -187,7 +188,7 @@ def test_in_a_detector_each_label_makes_one_example_at_most_whatever_the_order(
     order: list[tuple[list[str], list[tuple[str, bool]]]], shift: int
 ) -> None:
     chosen = settings(rebalance="none")
-    detector = Detector.create(chosen, Model(chosen))
+    detector = Detector(chosen, Model(chosen))
     shard, made, sent, learned = detector.open(0), [], [], []
     decided: list[str] = []
     for number, (come, labels) in enumerate(order):
@@ -226,7 +227,9 @@ def test_the_benchmark_counts_every_message_and_ends_the_same_with_the_same_seed
     assert found[0].refused == found[1].refused
 
 
-def test_every_mutation_is_used_and_a_table_begins_again_with_new_ids(tmp_path: Path) -> None:
+def test_every_mutation_is_used_and_a_small_table_begins_again_with_new_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     draw = Random(3)
     seen = {name for _ in range(2_000) for name in mutated(b'{"a": 1.5}', draw)[0].split("+")}
     assert seen == set(MUTATIONS)
@@ -237,3 +240,9 @@ def test_every_mutation_is_used_and_a_table_begins_again_with_new_ids(tmp_path: 
     )
     some = list(itertools.islice(endless(table, "card", settings()), 5))
     assert len({row.transaction.transaction_id for row in some}) == 5
+    flags = ["--columns=card", "--messages=100", "--learner=linear", f"--json={tmp_path}/f.json"]
+    monkeypatch.setattr(sys, "argv", ["fuzz.py", str(table), *flags])
+    main()
+    found = json.loads((tmp_path / "f.json").read_text())
+    assert found["messages"] == 100
+    assert sum(found["refused"].values()) == found["outcomes"]["refused"]

@@ -159,7 +159,7 @@ def check_verdicts(sent: Sequence[tuple[str, bool]], learned: Sequence[tuple[str
 def test_transactions_and_labels_meet_in_any_order_and_the_counts_add_up(
     order: list[tuple[list[str], list[tuple[str, bool]]]], capacity: int, max_early: int
 ) -> None:
-    pending, held, sent, learned = Pending(2, capacity), [], [], []
+    pending, held, sent, learned, first = Pending(2, capacity), [], [], [], 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pending_module, "_MAX_EARLY", max_early)
         for come, labels in order:
@@ -178,7 +178,9 @@ def test_transactions_and_labels_meet_in_any_order_and_the_counts_add_up(
             assert len(joined.scores) == len(joined.features) == len(joined.labels)
             assert pending.early <= max_early
             assert 0 <= len(pending) <= capacity
-            assert len(sent) == len(learned) + pending.repeated + pending.early + pending.unknown
+            first += int((~joined.corrects).sum())
+            counted = pending.repeated + pending.corrected + pending.early + pending.unknown
+            assert len(sent) == first + counted
     check_verdicts(sent, learned)
 
 

@@ -67,7 +67,8 @@ class Detector:
         by_labels = self.model.threshold.value
         thresholds = by_budget if by_labels is None else np.full(len(batch), by_labels)
         alerts = scores >= thresholds
-        shard.pending.add(batch, times, scores, alerts, features)
+        name = shard.features.accounts.name
+        shard.pending.add(batch, times, scores, alerts, features, name=name)
         shard.windows.decided(
             times,
             scores,

@@ -167,6 +167,11 @@ class Accounts:
         left: Floats = np.exp2(-ages_seconds[..., None] / self.half_lives_seconds)
         return left
 
+    def name(self, account: str) -> str:
+        """Return an account's name as it is held here: who keeps many of them keeps one text."""
+        slot = self._slots.get(account)
+        return account if slot is None else self._names[slot]
+
     def snapshot(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as plain arrays."""
         names = list(self._slots)
@@ -218,12 +223,16 @@ class Accounts:
         return slots
 
     def _grow(self) -> None:
-        capacity = len(self._names)
-        self._sums = np.concatenate([self._sums, np.zeros_like(self._sums)])
-        self._labels = np.concatenate([self._labels, np.zeros_like(self._labels)])
-        self._moments = np.concatenate([self._moments, np.full_like(self._moments, _NEVER)])
-        self._names.extend([""] * capacity)
-        self._free.extend(range(2 * capacity - 1, capacity - 1, -1))
+        """Make twice the room, up to the bound. Pages of zeros take no memory until written to."""
+        held = len(self._names)
+        capacity = min(2 * held, max(self.max_accounts, held + 1024))
+        sums, labels, moments = self._sums, self._labels, self._moments
+        self._sums = np.zeros((capacity, *sums.shape[1:]))
+        self._labels = np.zeros((capacity, *labels.shape[1:]))
+        self._moments = np.full((capacity, *moments.shape[1:]), _NEVER)
+        self._sums[:held], self._labels[:held], self._moments[:held] = sums, labels, moments
+        self._names.extend([""] * (capacity - held))
+        self._free.extend(range(capacity - 1, held - 1, -1))
 
     def _evict(self, at_least: int, keep: set[str]) -> None:
         """Evict accounts unseen for longest, a sixteenth at once: finding them reads all.

@@ -18,6 +18,8 @@ class Item(NamedTuple, Generic[S, V]):
     offset: int
     time_seconds: float
     value: V
+    size: int = 0
+    """Bytes that it came as."""
 
 
 class Alignment(Generic[S, V]):
@@ -35,24 +37,30 @@ class Alignment(Generic[S, V]):
         Length of a slice in event time.
     max_waiting
         Records of one source that may wait; a slice of labels longer than this goes out in parts.
+    max_bytes
+        The same for their bytes as they came.
     """
 
-    def __init__(self, slice_seconds: int, max_waiting: int) -> None:
+    def __init__(self, slice_seconds: int, max_waiting: int, max_bytes: float = math.inf) -> None:
         self.slice_seconds = slice_seconds
         self.max_waiting = max_waiting
+        self.max_bytes = max_bytes
         self._transactions: dict[S, deque[Item[S, V]]] = {}
         self._labels: dict[S, deque[Item[S, V]]] = {}
+        self._bytes: dict[S, int] = {}
 
     def open(self, transactions: S, labels: S) -> None:
         """Begin to wait for the two inputs of a partition."""
         self._transactions[transactions] = deque()
         self._labels[labels] = deque()
+        self._bytes |= {transactions: 0, labels: 0}
 
     def close(self, *sources: S) -> None:
         """Forget sources, and what waits of them."""
         for source in sources:
             self._transactions.pop(source, None)
             self._labels.pop(source, None)
+            self._bytes.pop(source, None)
 
     def put(self, items: Iterable[Item[S, V]]) -> None:
         """Take in records, in offset order per source; those of unknown sources are dropped."""
@@ -62,6 +70,7 @@ class Alignment(Generic[S, V]):
                 queue = self._labels.get(item.source)
             if queue is not None:
                 queue.append(item)
+                self._bytes[item.source] += item.size
 
     def __len__(self) -> int:
         return sum(map(len, [*self._transactions.values(), *self._labels.values()]))
@@ -69,7 +78,7 @@ class Alignment(Generic[S, V]):
     def full(self) -> list[S]:
         """Return the sources of which enough waits."""
         queues = {**self._transactions, **self._labels}
-        return [source for source, queue in queues.items() if len(queue) >= self.max_waiting]
+        return [source for source, queue in queues.items() if self._enough(source, queue)]
 
     def take(
         self, limit: int, at_end: Callable[[S], bool], *, patient: bool = True
@@ -91,7 +100,7 @@ class Alignment(Generic[S, V]):
         waiting = [queue for queue in self._transactions.values() if queue]
         for queue in sorted(waiting, key=lambda queue: self._slice(queue[0])):
             while queue and len(taken) < limit and self._slice(queue[0]) < labels_until:
-                taken.append(queue.popleft())
+                taken.append(self._pop(queue))
         if taken:
             return taken
         transactions_until = self._frontier(self._transactions, self._slice, at_end, patient)
@@ -100,13 +109,21 @@ class Alignment(Generic[S, V]):
             return taken
         slice_ = min(heads)
         for source, queue in self._labels.items():
-            more_may_come = patient and not at_end(source) and len(queue) < self.max_waiting
+            more_may_come = patient and not at_end(source) and not self._enough(source, queue)
             if more_may_come and not (queue and self._label_slice(queue[-1]) > slice_):
                 return taken
         for queue in self._labels.values():
             while queue and self._label_slice(queue[0]) <= slice_:
-                taken.append(queue.popleft())
+                taken.append(self._pop(queue))
         return taken
+
+    def _enough(self, source: S, queue: deque[Item[S, V]]) -> bool:
+        return len(queue) >= self.max_waiting or self._bytes[source] >= self.max_bytes
+
+    def _pop(self, queue: deque[Item[S, V]]) -> Item[S, V]:
+        item = queue.popleft()
+        self._bytes[item.source] -= item.size
+        return item
 
     def _slice(self, item: Item[S, V]) -> float:
         return math.floor(item.time_seconds / self.slice_seconds)

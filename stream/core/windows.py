@@ -141,6 +141,10 @@ class Windows:
         self._closed_before = -(1 << 62)
         self._changed: set[int] = set()
 
+    def __len__(self) -> int:
+        """Windows that take labels."""
+        return len(self._open)
+
     def decided(
         self,
         times_seconds: Floats,

@@ -18,6 +18,8 @@ Batch = Sequence[tuple[Record, Input]]
 
 _BUFFERED = 50_000
 """Records of one input that wait for the other before it is no longer read."""
+_BUFFERED_BYTES = 64 * 1024 * 1024
+"""The same in bytes of their messages: also one that is too large to read waits for its turn."""
 
 _JUMP_SECONDS = 7 * 86_400.0
 """A record counts as at most so much later than the one before it, so that one clock gone wrong
@@ -30,7 +32,7 @@ class Intake:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._alignment: Alignment[TopicPartition, tuple[Record, Input]] = Alignment(
-            settings.align_seconds, _BUFFERED
+            settings.align_seconds, _BUFFERED, _BUFFERED_BYTES
         )
         self._last_seconds: dict[TopicPartition, float] = {}
 
@@ -96,7 +98,7 @@ class Intake:
         if last is not None:
             seconds = min(seconds, last + _JUMP_SECONDS)
         self._last_seconds[source] = seconds
-        return Item(source, record.offset, seconds, (record, value))
+        return Item(source, record.offset, seconds, (record, value), len(record.value or b""))
 
 
 @dataclass(slots=True)

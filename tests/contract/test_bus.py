@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,6 +33,7 @@ from stream.io.bus import (
     TopicSpec,
     connect,
 )
+from stream.io.kafka import UNACKNOWLEDGED_BYTES
 from tests.servers.kafka import LocalKafka, free_port
 
 PATIENCE_SECONDS = 30.0
@@ -662,6 +664,36 @@ def keys_committed_while_the_broker_is_killed(server: LocalKafka) -> list[bytes 
     finally:
         killer.cancel()
         bus.close()
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("url", ["kafka"], indirect=True)
+def test_a_producer_that_is_faster_than_the_broker_waits_for_it(
+    bus: Bus, kafka: LocalKafka
+) -> None:
+    topic = bus.topic("a", max_message_bytes=2_000_000)
+    publisher, blob = bus.publisher(), os.urandom(1_000_000)
+    publisher.publish([Message(topic, None, b"first")])
+    publisher.flush()
+    published: list[int] = []
+
+    def publish() -> None:
+        for i in range(100):
+            publisher.publish([Message(topic, None, blob)])
+            published.append(i)
+
+    with ThreadPoolExecutor(1) as thread:
+        with kafka.frozen():
+            done = thread.submit(publish)
+            before = -1
+            while not len(published) == before > 0:  # until no more is taken
+                before = len(published)
+                time.sleep(1.0)
+            assert not done.done()
+            assert before * len(blob) <= UNACKNOWLEDGED_BYTES
+        done.result()
+    publisher.flush()
+    assert bus.reader().end(TopicPartition(topic, 0)) == 101
 
 
 @pytest.mark.kafka

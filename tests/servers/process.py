@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -34,6 +37,15 @@ class ServerProcess:
 
     def runs(self) -> bool:
         return self._process.poll() is None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Meanwhile it does nothing at all, and answers nobody."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def end(self, *, kill: bool) -> None:
         """End it in order, or at once as a power cut does; returns when it is gone."""
@@ -65,6 +77,11 @@ class LocalServer(ABC):
         """Stop it, if it runs, and start it again on the same port and data."""
         self._end(kill=False)
         self.start()
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """Meanwhile it does nothing at all, and answers nobody."""
+        assert self._process is not None
+        return self._process.frozen()
 
     def kill(self) -> None:
         """End it at once, as a power cut does; what was written stays."""

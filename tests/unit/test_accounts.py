@@ -188,6 +188,14 @@ def test_accounts_stay_within_their_bound_and_the_longest_unseen_go_first() -> N
     assert history.sums[1].sum() == 0
 
 
+def test_a_name_is_held_once_whoever_asks_for_it() -> None:
+    accounts = Accounts([1.0], 64)
+    first, again = "".join(["regu", "lar"]), "".join(["regul", "ar"])
+    observe(accounts, [(first, 0, 0, 1.0)])
+    assert accounts.name(again) is first
+    assert accounts.name("unknown") == "unknown"
+
+
 @given(events, labels, events)
 def test_going_on_from_a_snapshot_equals_going_on(before: list, told: list, after: list) -> None:
     kept = Accounts(HALF_LIVES_HOURS, 100)

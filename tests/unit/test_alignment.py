@@ -117,3 +117,14 @@ def test_a_slice_of_labels_comes_whole_up_to_the_bound_of_what_may_wait() -> Non
     aligned.put([Item("l0", 19, 12.0, "l0@12")])
     assert aligned.full() == ["l0"]
     assert len(aligned.take(5, lambda _: False)) == 20
+
+
+def test_large_records_are_enough_before_there_are_many() -> None:
+    aligned: Alignment[str, str] = Alignment(SLICE, 1_000, max_bytes=100)
+    aligned.open("t0", "l0")
+    aligned.put(Item("t0", i, 5.0 + i, f"t0@{5 + i}", size=40) for i in range(2))
+    assert not aligned.full()
+    aligned.put([Item("t0", 2, 7.0, "t0@7", size=40)])
+    assert aligned.full() == ["t0"]
+    aligned.take(1, lambda _: True)
+    assert not aligned.full()

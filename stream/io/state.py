@@ -13,7 +13,6 @@ import io
 import json
 import logging
 import zipfile
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -118,7 +117,7 @@ class StateWriter:
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._clock = clock
-        self._waiting: deque[Message] = deque()
+        self._under_way: _Cut | None = None
         self._numbers: dict[int, int] = {}
         self._due_at: dict[int, float] = {}
         self._saved: dict[int, Positions] = {}
@@ -126,7 +125,7 @@ class StateWriter:
     @property
     def waiting(self) -> bool:
         """Whether anything is to go out."""
-        return bool(self._waiting)
+        return self._under_way is not None
 
     def opened(self, partition: int, number: int) -> None:
         """Take note of a partition given, and of the number that its next snapshot has."""
@@ -138,11 +137,12 @@ class StateWriter:
         self._numbers.pop(partition, None)
         self._due_at.pop(partition, None)
         self._saved.pop(partition, None)
-        self._waiting = deque(m for m in self._waiting if m.partition != partition)
+        if self._under_way is not None and self._under_way.partition == partition:
+            self._under_way = None
 
     def due(self, *, now: bool = False) -> list[int]:
         """Return the partitions to take a snapshot of: none while one is still on its way."""
-        if self._waiting:
+        if self._under_way is not None:
             return []
         return [p for p, at in self._due_at.items() if now or self._clock() >= at][:1]
 
@@ -151,40 +151,74 @@ class StateWriter:
         content = b""
         if positions != self._saved.get(partition):
             content = pack_shard(shard)
-            self._cut(partition, shard, content, dict(positions))
+            manifest = self._manifest(partition, shard, content, positions)
+            self._under_way = _Cut(self._settings, partition, manifest, content)
+            self._saved[partition] = dict(positions)
         rest = max(self._settings.checkpoint_seconds, len(content) / _BYTES_PER_SECOND)
         self._due_at[partition] = self._clock() + rest
 
     def messages(self) -> list[Message]:
         """Return what goes out with the next commit, and count it as gone."""
-        return [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
+        if self._under_way is None:
+            return []
+        messages = self._under_way.next(_AT_ONCE)
+        if self._under_way.done:
+            self._under_way = None
+        return messages
 
-    def _cut(self, partition: int, shard: Shard, content: bytes, positions: Positions) -> None:
+    def _manifest(
+        self, partition: int, shard: Shard, content: bytes, positions: Positions
+    ) -> Manifest:
         number = self._numbers.get(partition, 0)
         self._numbers[partition] = number + 1
         digest = hashlib.sha256(content).hexdigest()
-        parts = range(0, len(content), CHUNK_BYTES)
-        manifest = Manifest(
+        return Manifest(
             number=number,
             id=f"{number}-{digest[:16]}",
             identity=identity(self._settings, shard),
-            positions=positions,
-            chunks=len(parts),
+            positions=dict(positions),
+            chunks=-(-len(content) // CHUNK_BYTES),
             size_bytes=len(content),
             sha256=digest,
             made_at=datetime.now(UTC),
             accounts=len(shard.features.accounts),
             pending=len(shard.pending),
         )
-        topic, which = self._settings.state_topic, number % 2
-        headers = (("snapshot", manifest.id.encode()),)
-        for index, first in enumerate(parts):
-            key = chunk_key(self._settings.group, which, index)
-            part = content[first : first + CHUNK_BYTES]
-            self._waiting.append(Message(topic, key, part, headers, partition))
-        key = manifest_key(self._settings.group, which)
-        self._waiting.append(Message(topic, key, manifest.dump(), headers, partition))
-        self._saved[partition] = positions
+
+
+class _Cut:
+    """A snapshot on its way: cut as it goes out, so that it is in memory once."""
+
+    def __init__(
+        self, settings: Settings, partition: int, manifest: Manifest, content: bytes
+    ) -> None:
+        self.partition = partition
+        self._settings = settings
+        self._manifest = manifest
+        self._content = memoryview(content)
+        self._gone = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether the manifest has gone out."""
+        return self._gone > self._manifest.chunks
+
+    def next(self, count: int) -> list[Message]:
+        """Return the next messages: chunks, and the manifest at the end."""
+        last = min(self._gone + count, self._manifest.chunks + 1)
+        messages = [self._message(index) for index in range(self._gone, last)]
+        self._gone = last
+        return messages
+
+    def _message(self, index: int) -> Message:
+        group, which = self._settings.group, self._manifest.number % 2
+        if index < self._manifest.chunks:
+            key = chunk_key(group, which, index)
+            value = bytes(self._content[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES])
+        else:
+            key, value = manifest_key(group, which), self._manifest.dump()
+        headers = (("snapshot", self._manifest.id.encode()),)
+        return Message(self._settings.state_topic, key, value, headers, self.partition)
 
 
 def chunk_key(group: str, which: int, index: int) -> bytes:

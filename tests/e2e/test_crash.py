@@ -193,14 +193,15 @@ def test_a_worker_killed_at_any_moment_decides_each_once_and_learns_each_once(
         **given,
         **topics(unique, *TOPICS),
         group=unique,
-        learner="auto" if round_ % 5 == 0 else "linear",
+        learner="auto" if round_ % 10 == 0 else "linear",
         state_dir=tmp_path / "state" if disk else None,
         checkpoint_seconds=0.2,
-        max_batch=500,
+        max_batch=200,
+        align_seconds=3600,
     )
     connect(chosen.bus).create_topics(topic_specs(chosen))
     first = start(chosen, "one")
-    time.sleep(chance.uniform(0.0, 5.0))
+    time.sleep(chance.uniform(0.0, 4.0))
     kill(first)
     if disk and chance.random() < 0.5:
         shutil.rmtree(tmp_path / "state", ignore_errors=True)  # a disk that is lost with it

@@ -50,8 +50,8 @@ kafka: .cache/kafka/.complete ## fetch Apache Kafka's jars (Java 17 and Maven) f
 audit: .cache/audit/bin/pip-audit ## known vulnerabilities of the pinned dependencies; asks the network
 	.cache/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
-test: dev ## all tests; those that need a server skip where there is none
-	$(BIN)/python -m pytest $(ARGS)
+test: dev ## all tests, on all cores; those that need a server skip where there is none
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 clean: ## remove what the commands above made
 	rm -rf $(VENV) .cache .weir build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -278,7 +278,7 @@ def curve(values: Sequence[float], height: int = 8) -> str:
 
 
 def snapshot_cost(settings: Settings, detector: Detector) -> dict[str, float]:
-    """Take both snapshots; return their sizes and what they took beyond what was resident, in MB."""
+    """Take both snapshots; return sizes and what they took beyond what was resident, in MB."""
     with tempfile.TemporaryDirectory() as folder:
         before = resident_bytes()
         forget_peak()

@@ -71,6 +71,8 @@ def restore(
         if not done:  # half a state is none
             for partition in partitions:
                 detector.shards.pop(partition, None)
+    if not done:
+        return None
     return {p: Restored(each.positions, each.next_snapshot) for p, each in found.items()}
 
 

@@ -375,6 +375,28 @@ def test_an_empty_topic_is_no_error(chosen: Settings) -> None:
     assert not memory.windows
 
 
+def test_state_whose_partition_goes_while_it_is_restored_is_none(
+    chosen: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(chosen, messages(chosen, ROWS[:1_000]))
+    worker = Worker(chosen, connect(chosen.bus), Memory(), member="one")
+    worker._training.open()
+    while worker.reporting.counts["decisions"] < 1_000:
+        worker.step()
+    worker._forget([0])  # as where a commit is lost: its state is no more than what is committed
+    monkeypatch.setattr(restore_module, "_STILL_THERE_SECONDS", 0.0)
+    asked = iter([True, False])
+    given = (worker.detector, connect(chosen.bus), worker._consumer)
+    assert restore_module.restore([0], *given, go_on=lambda: next(asked)) is None
+    assert not worker.detector.shards
+    found = restore_module.restore([0], *given, go_on=lambda: True)
+    assert found is not None
+    assert found[0].positions[TopicPartition(chosen.transactions_topic, 0)] >= 1_000
+    worker.detector.shards.clear()
+    worker._consumer.close()
+    worker._training.close()
+
+
 def shard_bytes(worker: Worker) -> dict[int, bytes]:
     """The account state by partition, as it would be saved."""
     return {p: pack_shard(shard) for p, shard in worker.detector.shards.items()}

@@ -165,6 +165,7 @@ class _Again:
         self._dead = dead
         self._go_on = go_on
         self._total = sum(each.left for each in found.values())
+        self._wanted = True
         self._looked = time.monotonic()
 
     def run(self) -> bool:
@@ -184,12 +185,8 @@ class _Again:
                 self._handle(min(under_way, key=_Partition.told_at))
             else:
                 self._read(0.05)
-        if self._total:
-            log.info(
-                "partitions %s: state restored, %d records handled again",
-                sorted(self._found),
-                self._total,
-            )
+        numbers = sorted(self._found)
+        log.info("partitions %s: state restored, %d records handled again", numbers, self._total)
         return True
 
     def _look_ahead(self, each: _Partition) -> None:
@@ -312,11 +309,12 @@ class _Again:
         return any(each.buffers[s] and each.buffers[s][0].offset < until[s] for s in each.inputs)
 
     def _still_wanted(self) -> bool:
-        if time.monotonic() - self._looked < _STILL_THERE_SECONDS:
-            return True
+        if not self._wanted or time.monotonic() - self._looked < _STILL_THERE_SECONDS:
+            return self._wanted
         self._looked = time.monotonic()
         done = self._total - sum(each.left for each in self._found.values())
         log.info(
             "partitions %s: %d of %d records handled again", sorted(self._found), done, self._total
         )
-        return self._go_on()
+        self._wanted = self._go_on()
+        return self._wanted

@@ -74,7 +74,7 @@ def test_check_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
     assert "weir topics create" in nothing.stdout
     assert "FAIL  redis" in nothing.stdout
     assert "pass4711" not in nothing.stdout + nothing.stderr
-    assert weir("topics", "create", **env).stdout.count("created") == 5
+    assert weir("topics", "create", **env).stdout.count("created") == 7
     assert weir("topics", "create", **env).stdout.count("there already") == 5
     with LocalRedisServer() as redis:
         found = weir("check", **(env | {"WEIR_REDIS": redis.url}))
@@ -211,13 +211,7 @@ def test_a_full_state_directory_slows_a_restart_and_stops_nothing(tmp_path: Path
     )
     state = tmp_path / "state"
     state.mkdir()
-    for name in (
-        "accounts-0.partial",
-        "accounts-1.partial",
-        "accounts-2.partial",
-        "accounts-3.partial",
-    ):
-        (state / name).symlink_to("/dev/full")
+    (state / "model.partial").symlink_to("/dev/full")
     done = weir(
         "detect", "--until-end", f"--state-dir={state}", f"--summary={tmp_path}/s.json",
         WEIR_BUS=bus, WEIR_LEARNER="linear",

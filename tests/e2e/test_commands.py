@@ -75,7 +75,7 @@ def test_check_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
     assert "FAIL  redis" in nothing.stdout
     assert "pass4711" not in nothing.stdout + nothing.stderr
     assert weir("topics", "create", **env).stdout.count("created") == 7
-    assert weir("topics", "create", **env).stdout.count("there already") == 5
+    assert weir("topics", "create", **env).stdout.count("there already") == 7
     with LocalRedisServer() as redis:
         found = weir("check", **(env | {"WEIR_REDIS": redis.url}))
     assert found.returncode == 0, found.stdout

@@ -51,7 +51,7 @@ audit: .cache/audit/bin/pip-audit ## known vulnerabilities of the pinned depende
 	.cache/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 test: dev ## all tests, on all cores; those that need a server skip where there is none
-	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 clean: ## remove what the commands above made
 	rm -rf $(VENV) .cache .weir build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -27,7 +27,7 @@ from tests.servers.redis import LocalRedis
 from tests.servers.worker import probed, start
 from tests.streams import labels, rows, settings
 
-RUNS, KILLS = 5, 6
+RUNS, KILLS = 3, 10
 """On each bus: a worker is killed and started again 30 times."""
 ROWS = rows(20_000, fraud_rate=0.005, clients=8_000)
 FRAUDS = {row.transaction.transaction_id: bool(row.is_fraud) for row in ROWS}

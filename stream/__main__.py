@@ -33,6 +33,7 @@ from stream.io.bus import (
     TooManyRejects,
     TopicSpec,
     connect,
+    partitions_of,
 )
 from stream.io.redis_link import StoreError, StoreRefused, StoreUnavailable
 from stream.io.security import (
@@ -206,15 +207,10 @@ def alerts(settings: Settings, args: argparse.Namespace) -> int:
     from stream.watch.alerts import follow_alerts
 
     broker = connect(settings.bus, kafka_security(settings))
-    partitions = broker.topics([settings.alerts_topic]).get(settings.alerts_topic)
-    if partitions is None:
-        raise BusError(
-            f"Topic {settings.alerts_topic!r} is not there. Make it with `weir topics create`."
-        )
     follow_alerts(
         broker.reader(),
         settings.alerts_topic,
-        partitions,
+        partitions_of(broker, settings.alerts_topic),
         follow=args.follow,
         as_json=args.json,
         stop=stop_on_signals(),

@@ -13,11 +13,12 @@ from rich.table import Table
 
 from stream.core.detector import Detector
 from stream.core.model import Model
-from stream.io.bus import Broker, BusError, Message, Reader, TopicPartition, connect
+from stream.io.bus import Message, Reader, TopicPartition, connect, partitions_of
 from stream.io.checkpoint import Checkpoint
 from stream.io.security import kafka_security
-from stream.io.state import Damaged, Saved, find, identity, read_all
+from stream.io.state import Damaged, Saved, newest, read
 from stream.settings import Settings
+from stream.watch.words import duration
 
 
 class Finding(NamedTuple):
@@ -52,7 +53,7 @@ def show(settings: Settings, *, thorough: bool, as_json: bool) -> bool:
 def look(settings: Settings, *, thorough: bool) -> Iterator[Finding]:
     """Look at the account state of each partition on the bus, and at the model on the disk."""
     broker = connect(settings.bus, kafka_security(settings))
-    partitions = _partitions(broker, settings)
+    partitions = partitions_of(broker, settings.state_topic)
     consumed = broker.reader()
     try:
         detector = Detector(settings, Model(settings), partitions)
@@ -69,11 +70,11 @@ def reset(settings: Settings) -> int:
     A worker that starts afterwards rebuilds both from the topics, as far as these reach back.
     """
     broker = connect(settings.bus, kafka_security(settings))
-    partitions = _partitions(broker, settings)
+    partitions = partitions_of(broker, settings.state_topic)
     reader, publisher, forgotten = broker.reader(), broker.publisher(), 0
     try:
         for partition in range(partitions):
-            keys = read_all(reader, settings, partition)
+            keys = read(reader, settings, partition)
             publisher.publish(
                 [Message(settings.state_topic, key, None, partition=partition) for key in keys]
             )
@@ -89,30 +90,18 @@ def reset(settings: Settings) -> int:
     return forgotten
 
 
-def _partitions(broker: Broker, settings: Settings) -> int:
-    found = broker.topics().get(settings.state_topic)
-    if found is None:
-        raise BusError(
-            f"There is no topic {settings.state_topic!r} at {broker.url}. Make it with "
-            "`weir topics create`."
-        )
-    return found
-
-
 def _account_state(
     settings: Settings, reader: Reader, detector: Detector, partition: int, *, thorough: bool
 ) -> Finding:
     what = f"accounts of partition {partition}"
-    held = read_all(reader, settings, partition)
-    found, _ = find(reader, settings, partition)
+    held = read(reader, settings, partition)
+    found, _ = newest(held, settings, partition)
     if found is None:
         problem = "what is there is not whole" if held else ""
         return Finding(what, "nothing", None, None, problem)
     manifest = found.manifest
     shard = detector.open(partition)
-    wanted = identity(settings, shard)
-    other = [name for name, value in wanted.items() if manifest.identity.get(name) != value]
-    problem = f"made with another {' and '.join(other)}" if other else ""
+    problem = _made_with_another(manifest.differing(settings, shard))
     if thorough and not problem:
         problem = _damage(found, detector, partition)
     inputs = (settings.transactions_topic, settings.labels_topic)
@@ -123,8 +112,8 @@ def _account_state(
     )
     age = datetime.now(UTC) - manifest.made_at
     said = (
-        f"number {manifest.number}, {_ago(age.total_seconds())}: {manifest.accounts:,} accounts, "
-        f"{manifest.pending:,} pending"
+        f"number {manifest.number}, {duration(max(age.total_seconds(), 0.0))} ago: "
+        f"{manifest.accounts:,} accounts, {manifest.pending:,} pending"
     )
     del detector.shards[partition]
     return Finding(what, said, manifest.size_bytes, behind, problem)
@@ -138,6 +127,10 @@ def _damage(found: Saved, detector: Detector, partition: int) -> str:
     return ""
 
 
+def _made_with_another(differing: list[str]) -> str:
+    return f"made with another {' and '.join(differing)}" if differing else ""
+
+
 def _model(settings: Settings, reader: Reader, *, thorough: bool) -> Finding:
     log_end = reader.end(TopicPartition(settings.training_topic, 0))
     if settings.state_dir is None:
@@ -149,8 +142,7 @@ def _model(settings: Settings, reader: Reader, *, thorough: bool) -> Finding:
         return Finding("model", str(checkpoint.path), None, log_end, f"cannot be read: {error}")
     if header is None:
         return Finding("model", "nothing", None, log_end, "")
-    other = checkpoint.differing(header)
-    problem = f"made with another {' and '.join(other)}" if other else ""
+    problem = _made_with_another(checkpoint.differing(header))
     if thorough and not problem and checkpoint.load() is None:
         problem = "cannot be read"
     position = int(header["position"])
@@ -180,10 +172,3 @@ def _print(findings: list[Finding], *, thorough: bool) -> None:
         )
     # Not cut to the width of a terminal where there is none.
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200).print(table)
-
-
-def _ago(seconds: float) -> str:
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit} ago"
-    return f"{max(seconds, 0):.0f} s ago"

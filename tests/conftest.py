@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -55,6 +56,14 @@ def redis_server() -> Iterator[LocalRedis]:
         yield server.start()
     finally:
         server.stop()
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a bus, on either of the two."""
+    if request.param == "embedded":
+        return f"sqlite:///{tmp_path / 'bus.db'}"
+    return f"kafka://{request.getfixturevalue('kafka').bootstrap}"
 
 
 @pytest.fixture

@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 
 from producers.paysim import Scenario, generate
 from producers.rows import Row
 from stream.events import Label, utc
+from stream.io.bus import Broker, Record, TopicPartition, partitions_of, read_whole
 from stream.settings import Settings
 
 
 def settings(**given: object) -> Settings:
     """Settings for a test: small bounds, nothing from the environment of whoever runs it."""
     return Settings(_env_prefix="WEIR_TEST_", **{"partitions": 1, "learner": "linear", **given})  # type: ignore[arg-type]
+
+
+TOPICS = (
+    *("transactions", "labels", "alerts", "training"),
+    *("dead_letters", "decisions", "state"),
+)
+
+
+def topics(prefix: str, names: Sequence[str] = TOPICS) -> dict[str, object]:
+    """Settings that give topics a prefix: a server is shared, and its topics are not."""
+    return {f"{name}_topic": f"{prefix}-{name}" for name in names}
+
+
+def everything(broker: Broker, topic: str) -> list[Record]:
+    """All that a topic holds, in order within each partition."""
+    sources = [TopicPartition(topic, p) for p in range(partitions_of(broker, topic))]
+    with closing(broker.reader()) as reader:
+        return list(read_whole(reader, sources, at_once=10_000))
 
 
 def rows(count: int, *, fraud_rate: float = 0.02, clients: int = 1_000, seed: int = 3) -> list[Row]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -98,13 +98,7 @@ class Accounts:
         self, accounts: Sequence[str], roles: Ints, times_seconds: Floats, frauds: Bools
     ) -> None:
         """Count labels of events at `times_seconds`; accounts no longer held are passed over."""
-        known = [i for i, account in enumerate(accounts) if account in self._slots]
-        if not known:
-            return
-        slots = np.array([self._slots[accounts[i]] for i in known], dtype=np.int64)
-        events = np.asarray(known)
-        for rows in _rounds(slots):
-            at, event = slots[rows], events[rows]
+        for at, event in self._held(accounts):
             role, time, fraud = roles[event], times_seconds[event], frauds[event]
             moments = self._moments[at, role]
             newest = np.maximum(moments[:, LABELLED], time)
@@ -134,16 +128,10 @@ class Accounts:
         to lie where its run began; without a run, the moment stays as long as any fraud is known.
         An account whose labels were forgotten since (`max_accounts`) has nothing to take back.
         """
-        known = [i for i, account in enumerate(accounts) if account in self._slots]
-        if not known:
-            return
-        slots = np.array([self._slots[accounts[i]] for i in known], dtype=np.int64)
-        events = np.asarray(known)
-        for rows in _rounds(slots):
-            at, event = slots[rows], events[rows]
+        for slots, events in self._held(accounts):
+            counted = self._moments[slots, roles[events], LABELLED] >= times_seconds[events]
+            at, event = slots[counted], events[counted]
             role, time, fraud = roles[event], times_seconds[event], frauds[event]
-            counted = self._moments[at, role, LABELLED] >= time
-            at, role, time, fraud = at[counted], role[counted], time[counted], fraud[counted]
             moments, sums = self._moments[at, role], self._labels[at, role]
             newest, last, run = moments[:, LABELLED], moments[:, FRAUD], moments[:, RUN]
             share = self._decay(newest - time) * np.where(fraud, 1.0, -1.0)[:, None]
@@ -161,6 +149,15 @@ class Accounts:
             moments[:, FRAUD] = last
             moments[:, RUN] = np.where(fraud, begun, np.where(running, ended, run))
             self._moments[at, role] = moments
+
+    def _held(self, accounts: Sequence[str]) -> Iterator[tuple[Ints, Ints]]:
+        """Slots of those accounts that are held, and which events they are of, every account at
+        most once at a time."""
+        known = [i for i, account in enumerate(accounts) if account in self._slots]
+        events = np.array(known, dtype=np.int64)
+        slots = np.array([self._slots[accounts[i]] for i in known], dtype=np.int64)
+        for rows in _rounds(slots):
+            yield slots[rows], events[rows]
 
     def _decay(self, ages_seconds: Floats) -> Floats:
         """Return what is left after so long, by half-life: one more axis at the end."""

@@ -123,17 +123,13 @@ class Features:
         self, origins: Sequence[str], destinations: Sequence[str], times: Floats, frauds: Bools
     ) -> None:
         """Count labels of transactions in the history of both accounts, shapes (n,)."""
-        roles = np.repeat(np.array([ORIGIN, DESTINATION]), len(times))
-        self.accounts.label([*origins, *destinations], roles, np.tile(times, 2), np.tile(frauds, 2))
+        self.accounts.label(*_both(origins, destinations, times, frauds))
 
     def correct(
         self, origins: Sequence[str], destinations: Sequence[str], times: Floats, frauds: Bools
     ) -> None:
         """Count transactions as what `frauds` says that were labelled the opposite, shapes (n,)."""
-        roles = np.repeat(np.array([ORIGIN, DESTINATION]), len(times))
-        self.accounts.correct(
-            [*origins, *destinations], roles, np.tile(times, 2), np.tile(frauds, 2)
-        )
+        self.accounts.correct(*_both(origins, destinations, times, frauds))
 
     def snapshot(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as plain arrays."""
@@ -190,6 +186,14 @@ def feature_names(types: Sequence[str], half_lives_hours: Sequence[float]) -> tu
         names += [f"{side}_{kind}_{h}" for kind in by_half_life for h in hours]
         names += [f"{side}_{kind}" for kind in others]
     return tuple(names)
+
+
+def _both(
+    origins: Sequence[str], destinations: Sequence[str], times: Floats, frauds: Bools
+) -> tuple[list[str], Ints, Floats, Bools]:
+    """Return n transactions as the 2n events of their accounts: names, roles, times, frauds."""
+    roles = np.repeat(np.array([ORIGIN, DESTINATION]), len(times))
+    return [*origins, *destinations], roles, np.tile(times, 2), np.tile(frauds, 2)
 
 
 def _history(history: History, roles: Ints, log_amount: Floats) -> Floats:

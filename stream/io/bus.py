@@ -7,7 +7,7 @@ workers, which commits outputs and positions as one). Nothing here decodes a val
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -222,6 +222,24 @@ class Broker(Protocol):
         `member` is unique to the worker and stable over its restarts: a new consumer of the same
         group and member fences the one before, whose next commit raises `CommitLost`.
         """
+
+
+def partitions_of(broker: Broker, topic: str) -> int:
+    """Return the number of partitions of a topic. Raises `BusError` where it is not there."""
+    found = broker.topics([topic]).get(topic)
+    if found is None:
+        raise BusError(f"Topic {topic!r} is not there. Make it with `weir topics create`.")
+    return found
+
+
+def read_whole(
+    reader: Reader, sources: Collection[TopicPartition], at_once: int = 500
+) -> Iterator[Record]:
+    """Read partitions from the first record they hold up to where they end now."""
+    ends = {source: reader.end(source) for source in sources}
+    reader.assign({source: reader.beginning(source) for source in sources})
+    while any(reader.position(source) < end for source, end in ends.items()):
+        yield from reader.poll(at_once, 0.5)
 
 
 def connect(url: str, security: Security | None = None) -> Broker:

@@ -15,6 +15,7 @@ from typing import Any
 import xgboost
 
 from stream.core.model import Model
+from stream.io.state import differing
 from stream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class Checkpoint:
 
     def differing(self, header: Mapping[str, Any]) -> list[str]:
         """Return what of its versions and settings is not as it is here."""
-        return [key for key, value in self._identity.items() if header.get(key) != value]
+        return differing(header, self._identity)
 
     def load(self) -> Model | None:
         """Return the model saved; None where there is none that fits."""
@@ -94,12 +95,12 @@ class Checkpoint:
             header = self.header()
             if header is None:
                 return None
-            if differing := self.differing(header):
+            if other := self.differing(header):
                 log.warning(
                     "%s was made with another %s: not used; the model is rebuilt from the "
                     "training log",
                     self.path,
-                    " and ".join(differing),
+                    " and ".join(other),
                 )
                 return None
             _, _, body = self.path.read_bytes().partition(b"\n")

@@ -28,6 +28,8 @@ from stream.io.bus import (
     Reader,
     Record,
     TopicPartition,
+    partitions_of,
+    read_whole,
 )
 
 log = logging.getLogger(__name__)
@@ -96,9 +98,7 @@ class DeadLetters:
     """
 
     def __init__(self, broker: Broker, topic: str, stop: Event) -> None:
-        partitions = broker.topics().get(topic)
-        if partitions is None:
-            raise BusError(f"Topic {topic!r} is not there. Make it with `weir topics create`.")
+        partitions = partitions_of(broker, topic)
         if partitions != 1:
             raise BusError(
                 f"Topic {topic!r} has {partitions} partitions, so a position does not name a "
@@ -202,19 +202,15 @@ def refused(
     """
     found: set[tuple[str, int, int]] = set()
     spans = {at: range(start[at], goal[at]) for at in goal if start[at] < goal[at]}
-    partitions = broker.topics().get(topic, 0)
-    if not spans or not partitions:
+    if not spans:
         return found
+    sources = [TopicPartition(topic, at) for at in range(broker.topics().get(topic, 0))]
     with closing(broker.reader()) as reader:
-        sources = [TopicPartition(topic, partition) for partition in range(partitions)]
-        ends = {source: reader.end(source) for source in sources}
-        reader.assign({source: reader.beginning(source) for source in sources})
-        while any(reader.position(source) < end for source, end in ends.items()):
-            for one in map(letter, reader.poll(_AT_ONCE, 0.5)):
-                if one.topic is None or one.partition is None or one.offset is None:
-                    continue
-                if one.offset in spans.get(TopicPartition(one.topic, one.partition), ()):
-                    found.add((one.topic, one.partition, one.offset))
+        for one in map(letter, read_whole(reader, sources)):
+            if one.topic is None or one.partition is None or one.offset is None:
+                continue
+            if one.offset in spans.get(TopicPartition(one.topic, one.partition), ()):
+                found.add((one.topic, one.partition, one.offset))
     return found
 
 

@@ -69,31 +69,30 @@ class Intake:
         items = self._alignment.take(self.settings.max_batch, at_end, patient=patient)
         return [item.value for item in items]
 
-    def value(self, record: Record) -> Input:
-        """Return what a record carries, or the reason why it is not taken."""
+    def read(self, record: Record) -> tuple[Input, float | None]:
+        """Return what a record carries and its event time in seconds.
+
+        Or the reason why it is not taken, and None.
+        """
         kind: type[Transaction] | type[Label]
         kind = Transaction if record.topic == self.settings.transactions_topic else Label
         value: Input = decode(record.value, kind, self.settings.max_record_bytes)
         if isinstance(value, Reject):
-            return value
+            return value, None
         if isinstance(value, Transaction):
             name, seconds = "timestamp", value.time_seconds(self.settings.step_origin)
         else:  # one of a time to come would hold against every correction until then
             name, seconds = "labelled_at", value.labelled_at.timestamp()
         ahead_days = (seconds - record.timestamp_ms / 1000.0) / 86_400.0
         if ahead_days > self.settings.max_ahead_days:
-            return Reject(f"{name}: {ahead_days:.0f} days ahead of its publication")
-        return value
+            return Reject(f"{name}: {ahead_days:.0f} days ahead of its publication"), None
+        return value, seconds
 
     def _item(self, record: Record) -> Item[TopicPartition, tuple[Record, Input]]:
         source = TopicPartition(record.topic, record.partition)
-        value = self.value(record)
+        value, seconds = self.read(record)
         last = self._last_seconds.get(source)
-        if isinstance(value, Transaction):
-            seconds = value.time_seconds(self.settings.step_origin)
-        elif isinstance(value, Label):
-            seconds = value.labelled_at.timestamp()
-        else:  # goes with the message before it
+        if seconds is None:  # goes with the message before it
             seconds = last or 0.0
         if last is not None:
             seconds = min(seconds, last + _JUMP_SECONDS)

@@ -14,7 +14,7 @@ from stream.events import Decided
 from stream.io.bus import Broker, Consumer, Reader, Record, TopicPartition
 from stream.io.dead_letters import refused
 from stream.io.intake import Intake, handle
-from stream.io.state import Damaged, find, identity
+from stream.io.state import Damaged, newest, read
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def _open(partition: int, detector: Detector, reader: Reader, consumer: Consumer
     inputs = Intake(settings).inputs(partition)
     decisions = TopicPartition(settings.decisions_topic, partition)
     committed = {source: consumer.committed(source) or 0 for source in inputs}
-    saved, next_snapshot = find(reader, settings, partition)
+    saved, next_snapshot = newest(read(reader, settings, partition), settings, partition)
     sources = (*inputs, decisions)
     first = {source: reader.beginning(source) for source in sources}
     goal = {}
@@ -124,8 +124,7 @@ def _open(partition: int, detector: Detector, reader: Reader, consumer: Consumer
     shard = detector.open(partition)
     positions = dict(first)
     if saved is not None:
-        made_with, wanted = saved.manifest.identity, identity(settings, shard)
-        other = [name for name, value in wanted.items() if made_with.get(name) != value]
+        other = saved.manifest.differing(settings, shard)
         at = saved.manifest.positions
         if other:
             log.warning(
@@ -225,7 +224,7 @@ class _Again:
                 return
         intake = Intake(self._detector.settings)
         batch = [
-            (record, intake.value(record))
+            (record, intake.read(record)[0])
             for source, end in ends.items()
             for record in self._take(each, source, end)
         ]

@@ -23,12 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.detector import Shard
-from stream.io.bus import Message, Reader, TopicPartition
+from stream.io.bus import Message, Reader, TopicPartition, read_whole
 from stream.settings import Settings
 
 log = logging.getLogger(__name__)
 
 Positions = Mapping[TopicPartition, int]
+Held = dict[bytes, tuple[str, bytes]]
+"""By key: the id of the snapshot that a chunk or a manifest is of, and its bytes."""
 
 CHUNK_BYTES = 524_288
 _AT_ONCE = 2
@@ -66,6 +68,10 @@ class Manifest:
     made_at: datetime
     accounts: int
     pending: int
+
+    def differing(self, settings: Settings, shard: Shard) -> list[str]:
+        """Return what it was made with that is not as it is here: if anything, it is not used."""
+        return differing(self.identity, identity(settings, shard))
 
     def dump(self) -> bytes:
         """Return it as JSON."""
@@ -231,9 +237,8 @@ def manifest_key(group: str, which: int) -> bytes:
     return f"{group}/{which}/manifest".encode()
 
 
-def find(reader: Reader, settings: Settings, partition: int) -> tuple[Saved | None, int]:
-    """Return a partition's newest whole snapshot, and the number that the next one has."""
-    held = read_all(reader, settings, partition)
+def newest(held: Held, settings: Settings, partition: int) -> tuple[Saved | None, int]:
+    """Return the newest whole snapshot of what `read` found, and the number of the next one."""
     found, number = None, 0
     for which in (0, 1):
         value = held.get(manifest_key(settings.group, which))
@@ -253,22 +258,19 @@ def find(reader: Reader, settings: Settings, partition: int) -> tuple[Saved | No
     return found, number
 
 
-def read_all(reader: Reader, settings: Settings, partition: int) -> dict[bytes, tuple[str, bytes]]:
-    """Return what the state topic holds of this group: by key, the snapshot's id and the bytes."""
+def read(reader: Reader, settings: Settings, partition: int) -> Held:
+    """Return what the state topic holds of this group in a partition."""
     source = TopicPartition(settings.state_topic, partition)
     mine = f"{settings.group}/".encode()
-    held: dict[bytes, tuple[str, bytes]] = {}
-    end = reader.end(source)
-    reader.assign({source: reader.beginning(source)})
-    while reader.position(source) < end:
-        for record in reader.poll(64, 0.5):
-            if record.key is None or not record.key.startswith(mine):
-                continue
-            if record.value is None:
-                held.pop(record.key, None)
-            else:
-                snapshot = dict(record.headers).get("snapshot", b"").decode(errors="replace")
-                held[record.key] = (snapshot, record.value)
+    held: Held = {}
+    for record in read_whole(reader, [source], at_once=64):  # of half a megabyte each
+        if record.key is None or not record.key.startswith(mine):
+            continue
+        if record.value is None:
+            held.pop(record.key, None)
+        else:
+            snapshot = dict(record.headers).get("snapshot", b"").decode(errors="replace")
+            held[record.key] = (snapshot, record.value)
     return held
 
 
@@ -291,6 +293,11 @@ def unpack_shard(content: bytes, shard: Shard) -> None:
             state = {name.removeprefix(f"{part}/"): arrays[name] for name in names}
             getattr(shard, part).restore(state)
         shard.duplicates = int(arrays["duplicates"])
+
+
+def differing(found: Mapping[str, Any], wanted: Mapping[str, str]) -> list[str]:
+    """Return what of an identity is not as it is wanted."""
+    return [name for name, value in wanted.items() if found.get(name) != value]
 
 
 def identity(settings: Settings, shard: Shard) -> dict[str, str]:

@@ -81,13 +81,6 @@ class Bus:
         return opened
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "embedded":
-        return f"sqlite:///{tmp_path / 'bus.db'}"
-    return f"kafka://{request.getfixturevalue('kafka').bootstrap}"
-
-
 @pytest.fixture
 def bus(url: str, unique: str) -> Iterator[Bus]:
     bus = Bus(connect(url), unique)

@@ -18,14 +18,15 @@ import pytest
 
 from stream.__main__ import topic_specs
 from stream.core.model import Model
+from stream.core.windows import measure
 from stream.events import Decided, Example, WindowReport
-from stream.io.bus import Broker, Message, Record, TopicPartition, connect
+from stream.io.bus import Message, TopicPartition, connect
 from stream.io.store import StoreReader
 from stream.settings import Settings
 from tests.servers.kafka import LocalKafka
 from tests.servers.redis import LocalRedis
 from tests.servers.worker import probed, start
-from tests.streams import labels, rows, settings
+from tests.streams import TOPICS, everything, labels, rows, settings, topics
 
 RUNS, KILLS = 3, 10
 """On each bus: a worker is killed and started again 30 times."""
@@ -35,11 +36,7 @@ DELAY = timedelta(hours=3)
 ENDS_WITHIN_SECONDS = 300.0
 QUICK = {"max_batch": 200, "align_seconds": 3600}
 """Fewer, larger steps: a run is over in a few seconds, in some two hundred commits."""
-TOPICS = ("alerts", "training", "dead_letters", "decisions", "state")
-
-
-def topics(prefix: str, *names: str) -> dict[str, object]:
-    return {f"{name}_topic": f"{prefix}-{name}" for name in names}
+OUTPUTS = TOPICS[2:]
 
 
 def publish(to: Settings) -> None:
@@ -76,8 +73,8 @@ def published_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def published_topics(kafka: LocalKafka) -> dict[str, object]:
     """Topics of a real Kafka with all there is to decide."""
-    given = {"bus": f"kafka://{kafka.bootstrap}", **topics("crash", "transactions", "labels")}
-    made = settings(**given, **topics("crash-none", *TOPICS))
+    given = {"bus": f"kafka://{kafka.bootstrap}", **topics("crash", TOPICS[:2])}
+    made = settings(**given, **topics("crash-none", OUTPUTS))
     connect(made.bus).create_topics(topic_specs(made))
     publish(made)
     return given
@@ -94,18 +91,6 @@ def given(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, 
         if source.exists():
             shutil.copy(source, tmp_path / name)
     yield {"bus": f"sqlite:///{tmp_path}/bus.db"}
-
-
-def everything(broker: Broker, topic: str) -> list[Record]:
-    reader = broker.reader()
-    sources = [TopicPartition(topic, p) for p in range(broker.topics()[topic])]
-    reader.assign({source: reader.beginning(source) for source in sources})
-    ends = {source: reader.end(source) for source in sources}
-    found: list[Record] = []
-    while any(reader.position(source) < end for source, end in ends.items()):
-        found += reader.poll(10_000, 1.0)
-    reader.close()
-    return found
 
 
 class Outcome(NamedTuple):
@@ -161,10 +146,11 @@ def windows_are_those_of(found: Outcome, reports: list[WindowReport]) -> None:
     """Check that reports hold what was decided and what the labels say of it."""
     flagged = {id_: score >= threshold for id_, (score, threshold) in found.scores.items()}
     verdicts = Counter((flagged[id_], fraud) for id_, fraud in FRAUDS.items())
-    assert sum(r.transactions for r in reports) == sum(r.labelled for r in reports) == len(FRAUDS)
-    assert sum(r.true_positives for r in reports) == verdicts[True, True]
-    assert sum(r.false_positives for r in reports) == verdicts[True, False]
-    assert sum(r.false_negatives for r in reports) == verdicts[False, True]
+    whole = measure(reports)
+    assert whole.transactions == whole.labelled == len(FRAUDS)
+    assert whole.true_positives == verdicts[True, True]
+    assert whole.false_positives == verdicts[True, False]
+    assert whole.false_negatives == verdicts[False, True]
     assert sum(r.score_sum for r in reports) == pytest.approx(
         sum(score for score, _ in found.scores.values())
     )
@@ -193,7 +179,7 @@ def test_a_worker_killed_at_any_moment_decides_each_once_and_learns_each_once(
     disk = tmp_path / "state"
     chosen = settings(
         **given,
-        **topics(unique, *TOPICS),
+        **topics(unique, OUTPUTS),
         group=unique,
         # One run with all that learns; the others with what is quick.
         learner="linear" if run else "auto",
@@ -288,7 +274,7 @@ def test_window_reports_are_complete_though_redis_was_away_for_the_middle_third(
     store = LocalRedis().start()
     try:
         chosen = settings(
-            **given, **topics(unique, *TOPICS), group=unique, redis=store.url, **QUICK
+            **given, **topics(unique, OUTPUTS), group=unique, redis=store.url, **QUICK
         )
         connect(chosen.bus).create_topics(topic_specs(chosen))
         worker = start(chosen, "one", summary=tmp_path / "summary.json", redis=True)
@@ -309,7 +295,7 @@ def test_workers_that_are_killed_and_added_in_a_group_decide_each_once(
 ) -> None:
     chosen = settings(
         bus=f"kafka://{kafka.bootstrap}",
-        **topics(unique, "transactions", "labels", *TOPICS),
+        **topics(unique),
         group=unique,
         partitions=4,
         **QUICK,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
 from contextlib import closing
-from pathlib import Path
 from threading import Event, Thread
 
 import pytest
@@ -14,43 +12,25 @@ from kafka import KafkaConsumer, KafkaProducer
 from kafka import TopicPartition as KafkaPartition
 
 from stream.__main__ import topic_specs
-from stream.events import Alert, LiveReport, WindowReport
-from stream.io.bus import Broker, BusError, Message, Record, TooManyRejects, TopicPartition, connect
+from stream.io.bus import BusError, Message, TooManyRejects, connect
 from stream.io.dead_letters import REPLAYED_FROM, Tally, Wanted, is_note, letter, replay
 from stream.io.worker import Worker
 from stream.settings import Settings
 from tests.servers.kafka import LocalKafka
-from tests.streams import labels, rows, settings
+from tests.servers.worker import Memory
+from tests.streams import everything, labels, rows, settings, topics
 
 ROWS = rows(200)
 
 
-class Nowhere:
-    """A store that keeps nothing."""
-
-    losses = 0
-
-    def put_windows(self, reports: Iterable[WindowReport]) -> None: ...
-
-    def put_live(self, report: LiveReport) -> None: ...
-
-    def put_alerts(self, alerts: Iterable[Alert]) -> None: ...
-
-
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-def chosen(request: pytest.FixtureRequest, tmp_path: Path, unique: str) -> Settings:
+@pytest.fixture
+def chosen(url: str, unique: str) -> Settings:
     """Settings with topics of their own on either bus, and the topics made."""
-    if request.param == "kafka":
-        url = f"kafka://{request.getfixturevalue('kafka').bootstrap}"
-    else:
-        url = f"sqlite:///{tmp_path}/bus.db"
     return made(url, unique)
 
 
 def made(url: str, unique: str) -> Settings:
-    names = ("transactions", "labels", "alerts", "training", "dead_letters")
-    topics = {f"{n}_topic": f"{unique}-{n}" for n in names}
-    found = settings(bus=url, group=unique, partitions=2, **topics)
+    found = settings(bus=url, group=unique, partitions=2, **topics(unique))
     connect(url).create_topics(topic_specs(found))
     return found
 
@@ -60,24 +40,11 @@ def publish(of: Settings, *messages: Message) -> None:
         publisher.publish(messages)
 
 
-def everything(broker: Broker, topic: str) -> list[Record]:
-    """All of a topic, by partition."""
-    found: list[Record] = []
-    with closing(broker.reader()) as reader:
-        for partition in range(broker.topics()[topic]):
-            source = TopicPartition(topic, partition)
-            reader.assign({source: 0})
-            end = reader.end(source)
-            while reader.position(source) < end:
-                found += reader.poll(10_000, 0.2)
-    return found
-
-
 def run(of: Settings) -> Counter[str]:
     """Run a worker over all there is; return its counts."""
     until_end = Event()
     until_end.set()
-    worker = Worker(of, connect(of.bus), Nowhere(), member="one")
+    worker = Worker(of, connect(of.bus), Memory(), member="one")
     try:
         worker.run(Event(), until_end)
     finally:

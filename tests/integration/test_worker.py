@@ -23,11 +23,9 @@ from stream.core.model import Model
 from stream.core.windows import measure
 from stream.events import Alert, Label
 from stream.io.bus import (
-    Broker,
     BusError,
     BusUnavailable,
     Message,
-    Record,
     TooManyRejects,
     TopicPartition,
     connect,
@@ -38,22 +36,17 @@ from stream.saved import look, reset, show
 from stream.settings import Settings
 from tests.servers.kafka import LocalKafka
 from tests.servers.worker import Memory
-from tests.streams import label, labels, rows, settings
+from tests.streams import everything, label, labels, rows, settings, topics
 
 DELAY = timedelta(hours=3)
 ROWS = rows(4_000, clients=4_000)
 GOOD = json.loads(ROWS[0].transaction.model_dump_json(exclude_none=True))
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-def chosen(request: pytest.FixtureRequest, tmp_path: Path, unique: str) -> Settings:
+@pytest.fixture
+def chosen(url: str, unique: str) -> Settings:
     """Settings with topics of their own on either bus, and the topics made."""
-    if request.param == "kafka":
-        url = f"kafka://{request.getfixturevalue('kafka').bootstrap}"
-    else:
-        url = f"sqlite:///{tmp_path}/bus.db"
-    names = ("transactions", "labels", "alerts", "training", "dead_letters", "decisions", "state")
-    made = settings(bus=url, group=unique, **{f"{n}_topic": f"{unique}-{n}" for n in names})
+    made = settings(bus=url, group=unique, **topics(unique))
     connect(url).create_topics(topic_specs(made))
     return made
 
@@ -77,17 +70,6 @@ def publish(of: Settings, batch: Iterable[Message]) -> None:
     publisher.publish(list(batch))
     publisher.flush()
     publisher.close()
-
-
-def everything(broker: Broker, topic: str) -> list[Record]:
-    reader = broker.reader()
-    sources = [TopicPartition(topic, p) for p in range(broker.topics()[topic])]
-    reader.assign({source: reader.beginning(source) for source in sources})
-    found: list[Record] = []
-    while batch := reader.poll(10_000, 1.0):
-        found += batch
-    reader.close()
-    return found
 
 
 def run(
@@ -183,14 +165,14 @@ def test_a_bus_that_goes_away_while_state_is_restored_is_waited_for(
     run(chosen)
     publish(chosen, messages(chosen, ROWS[1_000:2_000]))
     failures = iter([BusUnavailable("gone")] * 2)
-    find = restore_module.find
+    read = restore_module.read
 
     def sometimes(*given: Any) -> Any:
         for failure in failures:
             raise failure
-        return find(*given)
+        return read(*given)
 
-    monkeypatch.setattr(restore_module, "find", sometimes)
+    monkeypatch.setattr(restore_module, "read", sometimes)
     worker, memory = run(chosen)
     assert next(failures, None) is None
     assert worker.reporting.counts["decisions"] == 1_000
@@ -447,14 +429,13 @@ def test_saved_state_that_is_damaged_or_of_other_settings_is_not_used(
 def test_account_state_moves_with_its_partition_to_the_last_bit(
     kafka: LocalKafka, unique: str
 ) -> None:
-    names = ("transactions", "labels", "alerts", "training", "dead_letters", "decisions", "state")
     chosen = settings(
         bus=f"kafka://{kafka.bootstrap}",
         group=unique,
         partitions=4,
         checkpoint_seconds=0.2,
         max_batch=300,
-        **{f"{n}_topic": f"{unique}-{n}" for n in names},
+        **topics(unique),
     )
     connect(chosen.bus).create_topics(topic_specs(chosen))
     for partition in range(4):

@@ -2,8 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# Those without servers first: a client of Kafka may leave a thread behind, which draws from the
-# random numbers that property tests watch.
+# Those without servers first: what is wrong with the core shows at once.
 TESTS ?= tests/unit tests/e2e tests/integration tests/contract
 
 .DEFAULT_GOAL := help
@@ -54,7 +53,7 @@ audit: .cache/audit/bin/pip-audit ## known vulnerabilities of the pinned depende
 	.cache/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 test: dev ## all tests, on all cores; those that need a server skip where there is none
-	$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS) $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
 clean: ## remove what the commands above made
 	rm -rf $(VENV) .cache .weir build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

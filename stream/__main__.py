@@ -207,10 +207,11 @@ def alerts(settings: Settings, args: argparse.Namespace) -> int:
     from stream.watch.alerts import follow_alerts
 
     broker = connect(settings.bus, kafka_security(settings))
+    partitions = partitions_of(broker, settings.alerts_topic)
     follow_alerts(
         broker.reader(),
         settings.alerts_topic,
-        partitions_of(broker, settings.alerts_topic),
+        partitions,
         follow=args.follow,
         as_json=args.json,
         stop=stop_on_signals(),

@@ -22,6 +22,11 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("weir")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Two to a core: half of what takes long is waiting for a server."""
+    return 2 * (os.cpu_count() or 1)
+
+
 def pytest_report_header() -> list[str]:
     """Say at the top which real servers there are, instead of a line for each test that skips."""
     servers = {"Apache Kafka": kafka_server.missing(), "Redis": redis_server_.missing()}

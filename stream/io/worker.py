@@ -125,12 +125,16 @@ class Worker:
         self._stop = Event()
         self._silent_polls = 0
         self._reported_at = self._saved_at = self._started_at
-        self._training = TrainingLog(settings, broker.reader(), self.detector)
         self._consumer = broker.consumer(
             group=settings.group,
             member=member,
             inputs=[settings.transactions_topic, settings.labels_topic],
         )
+        try:
+            self._training = TrainingLog(settings, broker.reader(), self.detector)
+        except BaseException:
+            self._consumer.close()
+            raise
 
     def run(self, stop: Event, until_end: Event | None = None) -> None:
         """Work until `stop` is set; once `until_end` is set, until all there is was handled.

@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-import pandas as pd
-
 from producers.columns import COLUMNS, FIELDS
 from producers.scenario import PATTERNS, NewPattern, Scenario, Shift
 from stream.io.security import INSTEAD_OF_A_FLAG
@@ -24,6 +22,8 @@ def duration(text: str) -> timedelta:
     >>> duration("1d12h")
     datetime.timedelta(days=1, seconds=43200)
     """
+    import pandas as pd  # noqa: PLC0415 - takes half a second, and most commands read no duration
+
     try:
         if not any(letter.isalpha() for letter in text):
             raise ValueError("no unit")  # pandas would read nanoseconds

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -208,39 +209,39 @@ def test_a_worker_killed_at_any_moment_decides_each_once_and_learns_each_once(
     assert model.threshold.value == never_killed.threshold.value
 
 
-def told(of: Settings) -> list[tuple[int, Decided]]:
-    """What the decisions topic holds so far, with partitions."""
-    records = everything(connect(of.bus), of.decisions_topic)
-    return [(r.partition, Decided.model_validate_json(r.value or b"")) for r in records]
+def told(of: Settings) -> Iterator[tuple[int, Decided]]:
+    """What the decisions topic holds, with partitions, as it grows; ends only with the test."""
+    deadline = time.monotonic() + ENDS_WITHIN_SECONDS
+    with closing(connect(of.bus).reader()) as reader:
+        reader.assign({TopicPartition(of.decisions_topic, p): 0 for p in range(of.partitions)})
+        while time.monotonic() < deadline:
+            for record in reader.poll(10_000, 0.2):
+                yield record.partition, Decided.model_validate_json(record.value or b"")
+    pytest.fail("not decided in time")
 
 
 def wait_for(of: Settings, count: int) -> None:
     """Return when so many transactions have been decided."""
-    deadline = time.monotonic() + ENDS_WITHIN_SECONDS
-    while sum(len(batch.transaction_ids) for _, batch in told(of)) < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    with closing(told(of)) as batches:
+        for _, batch in batches:
+            count -= len(batch.transaction_ids)
+            if count <= 0:
+                return
 
 
 def wait_for_all(of: Settings) -> None:
     """Return when all transactions and labels have been handled."""
-    deadline = time.monotonic() + ENDS_WITHIN_SECONDS
-    reader = connect(of.bus).reader()
-    partitions = range(of.partitions)
-    ends = [
-        [reader.end(TopicPartition(topic, p)) for p in partitions]
-        for topic in (of.transactions_topic, of.labels_topic)
-    ]
-    reader.close()
-    while True:
-        handled = [[0] * of.partitions for _ in ends]
-        for partition, batch in told(of):
-            handled[0][partition] = batch.transactions[1]
-            handled[1][partition] = batch.labels[1]
-        if handled == ends:
-            return
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    with closing(connect(of.bus).reader()) as reader:
+        ends = [
+            tuple(reader.end(TopicPartition(topic, p)) for p in range(of.partitions))
+            for topic in (of.transactions_topic, of.labels_topic)
+        ]
+    missing = set(enumerate(zip(*ends, strict=True)))
+    with closing(told(of)) as batches:
+        for partition, batch in batches:
+            missing.discard((partition, (batch.transactions[1], batch.labels[1])))
+            if not missing:
+                return
 
 
 @pytest.mark.kafka

@@ -23,6 +23,7 @@ from producers.columns import COLUMNS, TableError
 from producers.options import RefusedFlag
 from stream import __doc__ as journey
 from stream import dead_letters as letters
+from stream.collector import collect_rarely
 from stream.evaluation import OF_THE_BUS, GradingError, RequestError
 from stream.events import Alert, Decided, Example, Label, Transaction
 from stream.io.bus import (
@@ -155,6 +156,7 @@ def detect(settings: Settings, args: argparse.Namespace) -> int:
     from stream.io.store import StoreWriter
     from stream.io.worker import Worker
 
+    collect_rarely()
     stop, until_end = stop_on_signals(), Event()
     if args.until_end:
         until_end.set()
@@ -274,6 +276,7 @@ def demo(settings: Settings, args: argparse.Namespace) -> int:
     """Run generator, worker and view together."""
     from stream.demo import run_demo
 
+    collect_rarely()
     return run_demo(settings, args, topic_specs, stop_on_signals())
 
 
@@ -281,6 +284,7 @@ def evaluate(settings: Settings, args: argparse.Namespace) -> int:
     """Run the detector over a table and grade it."""
     from stream.evaluation.command import run_evaluation
 
+    collect_rarely()
     return run_evaluation(settings, args)
 
 

@@ -64,10 +64,9 @@ class Alignment(Generic[S, V]):
 
     def put(self, items: Iterable[Item[S, V]]) -> None:
         """Take in records, in offset order per source; those of unknown sources are dropped."""
+        queues = {**self._transactions, **self._labels}
         for item in items:
-            queue = self._transactions.get(item.source)
-            if queue is None:
-                queue = self._labels.get(item.source)
+            queue = queues.get(item.source)
             if queue is not None:
                 queue.append(item)
                 self._bytes[item.source] += item.size
@@ -99,9 +98,15 @@ class Alignment(Generic[S, V]):
         taken: list[Item[S, V]] = []
         waiting = [queue for queue in self._transactions.values() if queue]
         for queue in sorted(waiting, key=lambda queue: self._slice(queue[0])):
-            while queue and len(taken) < limit and self._slice(queue[0]) < labels_until:
-                taken.append(self._pop(queue))
+            # Below a whole number is the same as with the floor below it.
+            while (
+                queue
+                and len(taken) < limit
+                and queue[0].time_seconds / self.slice_seconds < labels_until
+            ):
+                taken.append(queue.popleft())
         if taken:
+            self._gone(taken)
             return taken
         transactions_until = self._frontier(self._transactions, self._slice, at_end, patient)
         heads = [self._label_slice(queue[0]) for queue in self._labels.values() if queue]
@@ -113,17 +118,17 @@ class Alignment(Generic[S, V]):
             if more_may_come and not (queue and self._label_slice(queue[-1]) > slice_):
                 return taken
         for queue in self._labels.values():
-            while queue and self._label_slice(queue[0]) <= slice_:
-                taken.append(self._pop(queue))
+            while queue and queue[0].time_seconds / self.slice_seconds <= slice_:  # so is its ceil
+                taken.append(queue.popleft())
+        self._gone(taken)
         return taken
 
     def _enough(self, source: S, queue: deque[Item[S, V]]) -> bool:
         return len(queue) >= self.max_waiting or self._bytes[source] >= self.max_bytes
 
-    def _pop(self, queue: deque[Item[S, V]]) -> Item[S, V]:
-        item = queue.popleft()
-        self._bytes[item.source] -= item.size
-        return item
+    def _gone(self, items: Iterable[Item[S, V]]) -> None:
+        for item in items:
+            self._bytes[item.source] -= item.size
 
     def _slice(self, item: Item[S, V]) -> float:
         return math.floor(item.time_seconds / self.slice_seconds)

@@ -104,6 +104,7 @@ class BoostedTrees(base.Classifier):
         self.learned = 0
         self.fits = 0
         self._columns: dict[Any, int] = {}
+        self._order: tuple[Any, ...] = ()
         self._held = 0
         self._features: Rows = np.empty((256, 0), dtype=np.float32)
         self._frauds = np.empty(256, dtype=np.bool_)
@@ -123,7 +124,17 @@ class BoostedTrees(base.Classifier):
         return self._trees is not None
 
     def learn_one(self, x: FeatureDict, y: Label, w: float = 1.0) -> None:
-        self._keep(x, bool(y), w)
+        self._keep(self._row(x, learn=True), bool(y), w)
+        self._go_on()
+
+    def learn_row(self, names: tuple[Any, ...], row: Rows, y: Label, w: float = 1.0) -> None:
+        """Learn an example whose features stand in a row of shape (d,) already; NaN: missing."""
+        if names != self._order:
+            self._add_columns(name for name in names if name not in self._columns)
+            placed = np.full(len(self._order), np.nan, dtype=np.float32)
+            placed[[self._columns[name] for name in names]] = row
+            row = placed
+        self._keep(row, bool(y), w)
         self._go_on()
 
     def correct(self, x: FeatureDict, y: Label, w: float = 1.0) -> None:
@@ -134,7 +145,7 @@ class BoostedTrees(base.Classifier):
         """
         at = self._find(x, not y)
         if at is None:
-            self._keep(x, bool(y), w)
+            self._keep(self._row(x, learn=True), bool(y), w)
         else:
             self._frauds[at], self._weights[at] = bool(y), w
         self._go_on()
@@ -211,8 +222,7 @@ class BoostedTrees(base.Classifier):
         frauds = float(weights[self._frauds[: self._held]].sum())
         return (frauds + 0.5) / (float(weights.sum()) + 1.0)
 
-    def _keep(self, x: FeatureDict, is_fraud: bool, weight: float) -> None:
-        row = self._row(x, learn=True)
+    def _keep(self, row: Rows | list[float], is_fraud: bool, weight: float) -> None:
         if self._held == self.max_examples:  # the oldest eighth goes at once
             left = self.max_examples - max(self.max_examples // 8, 1)
             for array in (self._features, self._frauds, self._weights):
@@ -250,6 +260,7 @@ class BoostedTrees(base.Classifier):
     def _add_columns(self, names: Iterable[Any]) -> None:
         for name in names:
             self._columns[name] = len(self._columns)
+        self._order = tuple(self._columns)
         shape = (len(self._features), len(self._columns) - self._features.shape[1])
         missing = np.full(shape, np.nan, dtype=np.float32)
         self._features = np.column_stack([self._features, missing])

@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -240,8 +241,13 @@ class Committee(base.Classifier):
             if isinstance(learner, BoostedTrees):
                 learner.executor = self.executor
             correct = getattr(learner, "correct", learner.learn_one)
-            for x, is_fraud, w, corrects in block:
-                (correct if corrects else learner.learn_one)(x, is_fraud, w=w)
+            for row, (x, is_fraud, w, corrects) in zip(rows, block, strict=True):
+                if corrects:
+                    correct(x, is_fraud, w=w)
+                elif isinstance(learner, BoostedTrees):
+                    learner.learn_row(names, row, is_fraud, w)
+                else:
+                    learner.learn_one(x, is_fraud, w=w)
             self._frauds_learned[name] += frauds
         if changed:
             self._changed(changed)
@@ -399,8 +405,14 @@ class _Recent:
 def _as_rows(examples: Sequence[FeatureDict]) -> tuple[tuple[Hashable, ...], Rows]:
     """Return the features that there are, and the examples as rows of them; NaN: has none such."""
     names = tuple(dict.fromkeys(name for x in examples for name in x))
-    rows = [[number(x.get(name, math.nan)) for name in names] for x in examples]
-    return names, np.array(rows, dtype=np.float32).reshape(len(examples), len(names))
+    rows = np.empty((len(examples), len(names)), dtype=np.float32)
+    for row, x in zip(rows, examples, strict=True):
+        if tuple(x) == names:
+            with suppress(TypeError, ValueError):  # a value that is no number
+                row[:] = list(x.values())
+                continue
+        row[:] = [number(x.get(name, math.nan)) for name in names]
+    return names, rows
 
 
 def _log_odds(learner: Learner, names: tuple[Hashable, ...], rows: Rows) -> Floats:

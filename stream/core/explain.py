@@ -24,16 +24,29 @@ class Habit:
 
     def __init__(self, half_life: float) -> None:
         self.half_life = half_life
-        self.means: dict[str, float] = {}
         self._weight = 0.0
+        self._names: tuple[str, ...] = ()
+        self._means = np.empty(0)
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The mean of each feature seen so far."""
+        return dict(zip(self._names, self._means.tolist(), strict=True))
 
     def learn(self, features: Mapping[str, float], weight: float) -> None:
         """Take in a legitimate example that stands for `weight` transactions."""
         self._weight = self._weight * 0.5 ** (weight / self.half_life) + weight
         share = weight / self._weight
-        for name, value in features.items():
-            mean = self.means.get(name, value)
-            self.means[name] = mean + share * (value - mean)
+        names = tuple(features)
+        values = np.fromiter(features.values(), dtype=np.float64, count=len(names))
+        if names == self._names:
+            self._means += share * (values - self._means)
+            return
+        means = self.means
+        for name, value in zip(names, values.tolist(), strict=True):
+            mean = means.get(name, value)
+            means[name] = mean + share * (value - mean)
+        self._names, self._means = tuple(means), np.array(list(means.values()))
 
 
 def reasons(

@@ -362,7 +362,9 @@ def records(batches: dict[Any, list[Any]]) -> list[Record]:
             message.timestamp,
             message.key,
             message.value,
-            tuple((name, value or b"") for name, value in message.headers),
+            tuple((name, value or b"") for name, value in message.headers)
+            if message.headers
+            else (),
         )
         for messages in batches.values()
         for message in messages

@@ -123,8 +123,9 @@ def handle(detector: Detector, batch: Batch, before: Mapping[int, Before] | None
     outcome, before = Outcome(), before or {}
     transactions: dict[int, list[Transaction]] = {}
     labels: dict[int, list[Label]] = {}
+    ends: dict[tuple[str, int], int] = {}
     for record, value in batch:
-        outcome.positions[TopicPartition(record.topic, record.partition)] = record.offset + 1
+        ends[record.topic, record.partition] = record.offset + 1
         if isinstance(value, Transaction):
             transactions.setdefault(record.partition, []).append(value)
             outcome.decided.append(record)
@@ -133,6 +134,7 @@ def handle(detector: Detector, batch: Batch, before: Mapping[int, Before] | None
             outcome.labels += 1
         else:
             outcome.rejects.append((record, value))
+    outcome.positions = {TopicPartition(*source): end for source, end in ends.items()}
     for partition, arrived in transactions.items():
         known = before.get(partition)
         outcome.decisions[partition] = detector.on_transactions(partition, arrived, known)

@@ -119,8 +119,9 @@ class Worker:
         """Whether the state in memory is that of the committed positions."""
         self._positions: dict[TopicPartition, int] = {}
         """Of the inputs, and of the decisions behind what this worker wrote."""
-        self._rejects: deque[int] = deque(maxlen=settings.reject_window)
-        self._rejected = self._losses = self._last_lag = 0
+        self._rejects: deque[int] = deque()
+        """Which of the messages counted since the start could not be read, of the last so many."""
+        self._judged = self._losses = self._last_lag = 0
         self._started_at = clock()
         self._stop = Event()
         self._silent_polls = 0
@@ -256,15 +257,17 @@ class Worker:
         A worker that is started again judges early, so each start drains little of a topic that
         only holds more of the same.
         """
-        for _, value in batch:
-            rejected = int(isinstance(value, Reject))
-            full = len(self._rejects) == self.settings.reject_window
-            self._rejected += rejected - (self._rejects[0] if full else 0)
-            self._rejects.append(rejected)
-        count = len(self._rejects)
-        if count < min(_FIRST_JUDGED, self.settings.reject_window):
+        window = self.settings.reject_window
+        self._rejects += [
+            at for at, (_, value) in enumerate(batch, self._judged) if isinstance(value, Reject)
+        ]
+        self._judged += len(batch)
+        while self._rejects and self._rejects[0] < self._judged - window:
+            self._rejects.popleft()
+        count = min(self._judged, window)
+        if count < min(_FIRST_JUDGED, window):
             return
-        share = self._rejected / count
+        share = len(self._rejects) / count
         if share > self.settings.reject_share:
             raise TooManyRejects(
                 f"{share:.0%} of the last {count} messages cannot be read, "

@@ -1,0 +1,1 @@
+"""How fast is Weir on one core, between a bare consumer and what people write today?"""

@@ -1,0 +1,177 @@
+"""Messages a second on one core: a bare consumer, what people write today, and Weir.
+
+    make kafka
+    python -m benchmarks.throughput [--transactions N] [--json FILE]
+
+Starts an Apache Kafka and a Redis of its own (or takes those given), publishes transactions of the
+generator and their labels to topics of one partition, and has each loop read them from the first
+to the last, pinned to one core, the servers on the others. A message is a record: a transaction or
+a label. The naive loop learns each transaction from a label in the record, and reads no other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.throughput import loops
+from benchmarks.throughput.loops import Pace
+from benchmarks.throughput.pinned import Pinned
+from producers.paysim import Scenario, generate
+from stream.__main__ import topic_specs
+from stream.events import Label, utc
+from stream.io.bus import Message, TopicSpec, connect
+from stream.settings import Settings
+from tests.servers import kafka as kafka_server
+from tests.servers import redis as redis_server
+
+TRANSACTIONS, LABELS = TOPICS = ("bench-transactions", "bench-labels")
+
+
+def main() -> None:
+    """Run the loops one after the other and print a line for each."""
+    args = _parser().parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise SystemExit("at least two cores are needed: one for the loops, one for the servers")
+    with ExitStack() as stack:
+        os.sched_setaffinity(0, cores[1:])  # of the servers, and of what publishes
+        kafka, redis = args.kafka or _kafka(stack), args.redis or _redis(stack)
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        buses = {"Kafka": f"kafka://{kafka}", "embedded": f"sqlite:///{folder}/bus.db"}
+        count = args.transactions
+        for bus in buses.values():
+            publish(_weir(bus, redis), count)
+        pinned = Pinned(cores[0])
+        found = {
+            "bare poll and parse": pinned.run(loops.bare, kafka, TOPICS, 2 * count),
+            "River, record by record": pinned.run(
+                loops.naive, kafka, TRANSACTIONS, redis, min(count, args.naive)
+            ),
+            **{
+                f"Weir auto, {name}": pinned.run(loops.weir, _weir(bus, redis))
+                for name, bus in buses.items()
+            },
+        }
+        staged = pinned.run(loops.weir, _weir(buses["Kafka"], redis, group="staged"), by_stage=True)
+    figures = _figures(found)
+    _print(found, staged, figures)
+    if args.json:
+        rows = {name: asdict(pace) for name, pace in found.items()}
+        result = {**figures, "rows": rows, "stages": staged.stages}
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def publish(environment: dict[str, str], count: int) -> None:
+    """Publish transactions and labels by event time; each transaction says `isFraud`, too."""
+    chosen = {k.removeprefix("WEIR_").lower(): v for k, v in environment.items()}
+    settings = Settings(**chosen)  # type: ignore[arg-type]
+    connect(settings.bus).create_topics([*topic_specs(settings), TopicSpec(loops.NAIVE_ALERTS, 1)])
+    publisher = connect(settings.bus).publisher()
+    waiting: list[tuple[float, Message]] = []
+    for rows in generate(Scenario(clients=CLIENTS, fraud_rate=0.001), transactions=count):
+        ready = [each for each in waiting if each[0] <= rows[-1].time_seconds]
+        waiting = [each for each in waiting if each[0] > rows[-1].time_seconds]
+        for row in rows:
+            tx, at = row.transaction, row.time_seconds + LABEL_DELAY_SECONDS
+            value = tx.model_dump(mode="json", exclude_none=True) | {"isFraud": int(row.is_fraud)}
+            key = tx.nameDest.encode()
+            ready.append((row.time_seconds, Message(TRANSACTIONS, key, json.dumps(value).encode())))
+            label = Label(
+                transaction_id=tx.transaction_id,
+                is_fraud=bool(row.is_fraud),
+                labelled_at=utc(at),
+                source="chargeback",
+            )
+            waiting.append((at, Message(LABELS, key, label.model_dump_json().encode())))
+        publisher.publish([message for _, message in sorted(ready, key=lambda each: each[0])])
+    publisher.publish([message for _, message in sorted(waiting, key=lambda each: each[0])])
+    publisher.close()
+
+
+CLIENTS = 200_000
+"""About as many transactions a day."""
+LABEL_DELAY_SECONDS = 3 * 3600.0
+
+
+def _weir(bus: str, redis: str, group: str = "bench") -> dict[str, str]:
+    """The environment of a worker with topics of its own for what it writes."""
+    written = ("alerts", "training", "dead_letters", "decisions", "state")
+    return {
+        "WEIR_BUS": bus,
+        "WEIR_REDIS": redis,
+        "WEIR_GROUP": group,
+        "WEIR_REDIS_PREFIX": group,
+        "WEIR_PARTITIONS": "1",
+        "WEIR_TRANSACTIONS_TOPIC": TRANSACTIONS,
+        "WEIR_LABELS_TOPIC": LABELS,
+        **{f"WEIR_{name.upper()}_TOPIC": f"{group}-{name}" for name in written},
+    }
+
+
+def _figures(found: dict[str, Pace]) -> dict[str, float]:
+    """Ratios of the rates on Kafka: messages against the bare loop, transactions to the naive."""
+    bare, naive, weir, embedded = found.values()
+    return {
+        "ratio_to_bare_loop": (weir.messages / weir.seconds) / (bare.messages / bare.seconds),
+        "ratio_to_naive": (weir.transactions / weir.seconds) / (naive.transactions / naive.seconds),
+        "transactions_per_second": weir.transactions / weir.seconds,
+        "transactions_per_second_embedded": embedded.transactions / embedded.seconds,
+    }
+
+
+def _print(found: dict[str, Pace], staged: Pace, figures: dict[str, float]) -> None:
+    print(f"{'':<26}{'messages/s':>12}{'transactions/s':>16}{'CPU us per transaction':>24}")
+    for name, pace in found.items():
+        of = pace.transactions or pace.messages // 2
+        print(
+            f"{name:<26}{pace.messages / pace.seconds:>12,.0f}{of / pace.seconds:>16,.0f}"
+            f"{1e6 * pace.cpu_seconds / of:>24.1f}"
+        )
+    print(f"Weir on Kafka / bare loop, messages:     {figures['ratio_to_bare_loop']:.3f}")
+    print(f"Weir on Kafka / naive, transactions:     {figures['ratio_to_naive']:.2f}")
+    print("\nus of processor time per transaction, by stage (a run of its own)")
+    for stage, seconds in sorted(staged.stages.items(), key=lambda each: -each[1]):
+        if (us := 1e6 * seconds / staged.transactions) >= 0.05:
+            print(f"  {stage:<30}{us:>8.1f}")
+
+
+def _kafka(stack: ExitStack) -> str:
+    if missing := kafka_server.missing():
+        raise SystemExit(f"{missing}, or give --kafka HOST:PORT")
+    server = kafka_server.LocalKafka()
+    stack.callback(server.stop)
+    return server.start().bootstrap
+
+
+def _redis(stack: ExitStack) -> str:
+    if missing := redis_server.missing():
+        raise SystemExit(f"{missing}, or give --redis URL")
+    server = redis_server.LocalRedis()
+    stack.callback(server.stop)
+    return server.start().url
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.throughput",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--transactions", type=int, default=200_000, metavar="N")
+    parser.add_argument(
+        "--naive", type=int, default=30_000, metavar="N", help="that the naive loop reads at most"
+    )
+    parser.add_argument("--kafka", metavar="HOST:PORT", help="brokers; default: one of its own")
+    parser.add_argument("--redis", metavar="URL", help="server; default: one of its own")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The loops that are compared: each reads a whole topic in a process of its own, on one core."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from redis import Redis
+from river.forest import ARFClassifier
+from river.imblearn import RandomUnderSampler
+
+from benchmarks.throughput.stages import sampled
+from stream.__main__ import topic_specs
+from stream.collector import collect_rarely
+from stream.core import detector, explain
+from stream.core.decode import decode
+from stream.core.features import Features
+from stream.core.model import Model
+from stream.core.pending import Pending
+from stream.core.windows import Windows
+from stream.io.bus import connect
+from stream.io.intake import Intake
+from stream.io.outputs import Outputs
+from stream.io.store import StoreWriter
+from stream.io.training import TrainingLog
+from stream.io.worker import Worker
+from stream.settings import Settings
+
+NAIVE_ALERTS = "naive-alerts"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How far a loop came."""
+
+    transactions: int
+    messages: int
+    seconds: float
+    """From the first poll to the end; imports and connections before it do not count."""
+    cpu_seconds: float
+    """Of all its threads."""
+    stages: dict[str, float] = field(default_factory=dict)
+    """Processor seconds by stage, where they were asked for."""
+    alerts: int = 0
+
+
+def bare(bootstrap: str, topics: tuple[str, ...], count: int) -> Pace:
+    """The limit of the client: poll, parse the JSON, nothing else."""
+    consumer = _consumer(bootstrap, topics)
+    begun, cpu, read = time.monotonic(), time.process_time(), 0
+    while read < count:
+        for records in consumer.poll(timeout_ms=1000).values():
+            for record in records:
+                json.loads(record.value)
+            read += len(records)
+    pace = Pace(0, read, time.monotonic() - begun, time.process_time() - cpu)
+    consumer.close()
+    return pace
+
+
+def naive(bootstrap: str, topic: str, redis_url: str, count: int) -> Pace:
+    """What people write today, record by record, with a label in every record.
+
+    A forest that River's own sampler feeds, 0.5 for a threshold, alerts through a producer, and
+    a Redis hash for every record.
+    """
+    numbers = ("amount", "oldbalanceOrg", "newbalanceOrig", "oldbalanceDest", "newbalanceDest")
+    forest = ARFClassifier(n_models=10, seed=7)
+    model = RandomUnderSampler(forest, desired_dist={0: 0.9, 1: 0.1}, seed=7)
+    producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=5)
+    redis = Redis.from_url(redis_url)
+    consumer = _consumer(bootstrap, (topic,))
+    begun, cpu, read, alerts = time.monotonic(), time.process_time(), 0, 0
+    while read < count:
+        for records in consumer.poll(timeout_ms=1000).values():
+            for record in records[: count - read]:
+                row = json.loads(record.value)
+                x = {name: row.get(name) or 0.0 for name in numbers}
+                x |= {f"type_{row['type']}": 1.0}
+                score = model.predict_proba_one(x).get(1, 0.0)
+                if score >= 0.5:
+                    producer.send(NAIVE_ALERTS, json.dumps(row | {"score": score}).encode())
+                    alerts += 1
+                redis.hset("naive", mapping={"read": read, "score": score, "alerts": alerts})
+                model.learn_one(x, row["isFraud"])
+                read += 1
+    pace = Pace(read, read, time.monotonic() - begun, time.process_time() - cpu, alerts=alerts)
+    consumer.close()
+    producer.close()
+    return pace
+
+
+def weir(environment: Mapping[str, str], *, by_stage: bool = False) -> Pace:
+    """Weir's own worker, from the first record to the end of both topics."""
+    os.environ |= environment
+    collect_rarely()  # as `weir detect` does
+    settings = Settings()  # type: ignore[call-arg]
+    connect(settings.bus).create_topics(topic_specs(settings))
+    store = StoreWriter(
+        settings.redis,
+        settings.redis_prefix,
+        worker="bench",
+        window_expiry_seconds=settings.window_expiry_seconds,
+    )
+    worker = Worker(settings, connect(settings.bus), store, member="bench")
+    until_end = Event()
+    until_end.set()
+    with ExitStack() as stack:
+        spent = stack.enter_context(sampled(_stages(worker))) if by_stage else {}
+        begun, cpu = time.monotonic(), time.process_time()
+        worker.run(Event(), until_end)
+        seconds, cpu_seconds = time.monotonic() - begun, time.process_time() - cpu
+    counts = worker.reporting.counts
+    worker.close()
+    store.close(timeout_seconds=5.0)
+    messages = counts["transactions"] + counts["labels"]
+    return Pace(counts["decisions"], messages, seconds, cpu_seconds, dict(spent), counts["alerts"])
+
+
+def _consumer(bootstrap: str, topics: tuple[str, ...]) -> Any:
+    consumer = KafkaConsumer(
+        bootstrap_servers=bootstrap, fetch_max_wait_ms=20, max_poll_records=2000
+    )
+    consumer.assign([TopicPartition(topic, 0) for topic in topics])
+    consumer.seek_to_beginning()
+    return consumer
+
+
+def _stages(worker: Any) -> dict[str, tuple[Any, ...]]:
+    """The functions of each stage of a worker, by what people would call it."""
+    return {
+        "poll": (type(worker._consumer).poll,),
+        "align": (Intake.put, Intake.take),
+        "decode": (decode,),
+        "features": (Features.transform,),
+        "score": (Model.scores,),
+        "reasons": (explain.reasons,),
+        "pending": (Pending.add,),
+        "windows": (Windows.decided, Windows.labelled),
+        "join labels": (Pending.join, Features.label, detector.Detector.on_labels),
+        "outputs": (Outputs.messages, Outputs.alerts),
+        "commit": (type(worker._consumer).commit,),
+        "read the log": (TrainingLog.learn,),
+        "learn": (detector.Detector.on_examples,),
+        "reports and snapshots": (type(worker)._report_and_save,),
+    }

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -24,22 +23,16 @@ from pydantic_core import PydanticCustomError
 MAX_AMOUNT = 1e12
 """Amounts and balances beyond this are taken for errors."""
 
-MAX_SECONDS = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
+_FIRST, _END = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+MAX_SECONDS = _END.timestamp()
 """Event times from here on, and before 1970, are taken for errors."""
-
-
-def _plausible(moment: datetime) -> datetime:
-    if not 0 <= moment.timestamp() < MAX_SECONDS:
-        raise PydanticCustomError("time_implausible", "must be from 1970 to 2199")
-    return moment
-
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Amount = Annotated[float, Field(ge=0, le=MAX_AMOUNT, allow_inf_nan=False)]
 Balance = Annotated[float, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT, allow_inf_nan=False)]
 Feature = Annotated[float, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT, allow_inf_nan=False)]
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
+Moment = Annotated[AwareDatetime, Field(ge=_FIRST, lt=_END)]
 Source = Literal["chargeback", "analyst", "sample"]
 
 

@@ -19,8 +19,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.throughput import loops
-from benchmarks.throughput.loops import Pace
+from benchmarks.throughput import loops, report
 from benchmarks.throughput.pinned import Pinned
 from producers.paysim import Scenario, generate
 from stream.__main__ import topic_specs
@@ -30,7 +29,10 @@ from stream.settings import Settings
 from tests.servers import kafka as kafka_server
 from tests.servers import redis as redis_server
 
-TRANSACTIONS, LABELS = TOPICS = ("bench-transactions", "bench-labels")
+RUN = f"bench-{os.getpid()}"
+"""Names of this run's own, on servers that may hold another's."""
+TRANSACTIONS, LABELS = TOPICS = (f"{RUN}-transactions", f"{RUN}-labels")
+NAIVE_ALERTS = f"{RUN}-naive-alerts"
 
 
 def main() -> None:
@@ -49,29 +51,32 @@ def main() -> None:
             publish(_weir(bus, redis), count)
         pinned = Pinned(cores[0])
         found = {
-            "bare poll and parse": pinned.run(loops.bare, kafka, TOPICS, 2 * count),
-            "River, record by record": pinned.run(
-                loops.naive, kafka, TRANSACTIONS, redis, min(count, args.naive)
+            report.BARE: pinned.run(loops.bare, kafka, TOPICS, 2 * count),
+            report.NAIVE: pinned.run(
+                loops.naive, kafka, TRANSACTIONS, NAIVE_ALERTS, redis, min(count, args.naive)
             ),
-            **{
-                f"Weir auto, {name}": pinned.run(loops.weir, _weir(bus, redis))
-                for name, bus in buses.items()
-            },
+            report.KAFKA: pinned.run(loops.weir, _weir(buses["Kafka"], redis)),
+            report.EMBEDDED: pinned.run(loops.weir, _weir(buses["embedded"], redis)),
         }
-        staged = pinned.run(loops.weir, _weir(buses["Kafka"], redis, group="staged"), by_stage=True)
-    figures = _figures(found)
-    _print(found, staged, figures)
+        staged = pinned.run(
+            loops.weir, _weir(buses["Kafka"], redis, group=f"{RUN}-staged"), by_stage=True
+        )
+    ratios = report.ratios(found)
+    print(report.loops_table(found), report.stages_table(staged), sep="\n\n")
+    print("\n" + "\n".join(f"{name}: {ratio:.3f}" for name, ratio in ratios.items()))
     if args.json:
         rows = {name: asdict(pace) for name, pace in found.items()}
-        result = {**figures, "rows": rows, "stages": staged.stages}
+        result = {**ratios, "rows": rows, "stages": staged.stages}
         args.json.write_text(json.dumps(result, indent=1) + "\n")
+    if args.page:
+        report.write(args.page, found, staged)
 
 
 def publish(environment: dict[str, str], count: int) -> None:
     """Publish transactions and labels by event time; each transaction says `isFraud`, too."""
     chosen = {k.removeprefix("WEIR_").lower(): v for k, v in environment.items()}
     settings = Settings(**chosen)  # type: ignore[arg-type]
-    connect(settings.bus).create_topics([*topic_specs(settings), TopicSpec(loops.NAIVE_ALERTS, 1)])
+    connect(settings.bus).create_topics([*topic_specs(settings), TopicSpec(NAIVE_ALERTS, 1)])
     publisher = connect(settings.bus).publisher()
     waiting: list[tuple[float, Message]] = []
     for rows in generate(Scenario(clients=CLIENTS, fraud_rate=0.001), transactions=count):
@@ -99,7 +104,7 @@ CLIENTS = 200_000
 LABEL_DELAY_SECONDS = 3 * 3600.0
 
 
-def _weir(bus: str, redis: str, group: str = "bench") -> dict[str, str]:
+def _weir(bus: str, redis: str, group: str = RUN) -> dict[str, str]:
     """The environment of a worker with topics of its own for what it writes."""
     written = ("alerts", "training", "dead_letters", "decisions", "state")
     return {
@@ -112,33 +117,6 @@ def _weir(bus: str, redis: str, group: str = "bench") -> dict[str, str]:
         "WEIR_LABELS_TOPIC": LABELS,
         **{f"WEIR_{name.upper()}_TOPIC": f"{group}-{name}" for name in written},
     }
-
-
-def _figures(found: dict[str, Pace]) -> dict[str, float]:
-    """Ratios of the rates on Kafka: messages against the bare loop, transactions to the naive."""
-    bare, naive, weir, embedded = found.values()
-    return {
-        "ratio_to_bare_loop": (weir.messages / weir.seconds) / (bare.messages / bare.seconds),
-        "ratio_to_naive": (weir.transactions / weir.seconds) / (naive.transactions / naive.seconds),
-        "transactions_per_second": weir.transactions / weir.seconds,
-        "transactions_per_second_embedded": embedded.transactions / embedded.seconds,
-    }
-
-
-def _print(found: dict[str, Pace], staged: Pace, figures: dict[str, float]) -> None:
-    print(f"{'':<26}{'messages/s':>12}{'transactions/s':>16}{'CPU us per transaction':>24}")
-    for name, pace in found.items():
-        of = pace.transactions or pace.messages // 2
-        print(
-            f"{name:<26}{pace.messages / pace.seconds:>12,.0f}{of / pace.seconds:>16,.0f}"
-            f"{1e6 * pace.cpu_seconds / of:>24.1f}"
-        )
-    print(f"Weir on Kafka / bare loop, messages:     {figures['ratio_to_bare_loop']:.3f}")
-    print(f"Weir on Kafka / naive, transactions:     {figures['ratio_to_naive']:.2f}")
-    print("\nus of processor time per transaction, by stage (a run of its own)")
-    for stage, seconds in sorted(staged.stages.items(), key=lambda each: -each[1]):
-        if (us := 1e6 * seconds / staged.transactions) >= 0.05:
-            print(f"  {stage:<30}{us:>8.1f}")
 
 
 def _kafka(stack: ExitStack) -> str:
@@ -169,6 +147,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--kafka", metavar="HOST:PORT", help="brokers; default: one of its own")
     parser.add_argument("--redis", metavar="URL", help="server; default: one of its own")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="put the tables into this copy of the page"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
     return parser
 

@@ -33,8 +33,6 @@ from stream.io.training import TrainingLog
 from stream.io.worker import Worker
 from stream.settings import Settings
 
-NAIVE_ALERTS = "naive-alerts"
-
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -65,7 +63,7 @@ def bare(bootstrap: str, topics: tuple[str, ...], count: int) -> Pace:
     return pace
 
 
-def naive(bootstrap: str, topic: str, redis_url: str, count: int) -> Pace:
+def naive(bootstrap: str, topic: str, alerts_topic: str, redis_url: str, count: int) -> Pace:
     """What people write today, record by record, with a label in every record.
 
     A forest that River's own sampler feeds, 0.5 for a threshold, alerts through a producer, and
@@ -86,7 +84,7 @@ def naive(bootstrap: str, topic: str, redis_url: str, count: int) -> Pace:
                 x |= {f"type_{row['type']}": 1.0}
                 score = model.predict_proba_one(x).get(1, 0.0)
                 if score >= 0.5:
-                    producer.send(NAIVE_ALERTS, json.dumps(row | {"score": score}).encode())
+                    producer.send(alerts_topic, json.dumps(row | {"score": score}).encode())
                     alerts += 1
                 redis.hset("naive", mapping={"read": read, "score": score, "alerts": alerts})
                 model.learn_one(x, row["isFraud"])

@@ -1,0 +1,76 @@
+"""What was measured, as text for people and as the tables of docs/performance.md."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.ranking.report import placed
+from benchmarks.throughput.loops import Pace
+
+BARE, NAIVE, KAFKA, EMBEDDED = (
+    *("bare poll and parse", "River, record by record"),
+    *("Weir auto, Kafka", "Weir auto, embedded bus"),
+)
+_SMALLEST_US = 0.05
+_PACKAGES = ("weir", "river", "kafka-python", "xgboost-cpu", "numpy", "pydantic")
+
+
+def ratios(found: Mapping[str, Pace]) -> dict[str, float]:
+    """Return what Weir on Kafka does in the time in which another loop does 1.
+
+    Against the bare loop in messages, against the naive one in transactions: that reads no labels.
+
+    >>> paces = {BARE: Pace(0, 90, 1.0, 1.0), NAIVE: Pace(5, 5, 1.0, 1.0)}
+    >>> ratios(paces | {KAFKA: Pace(20, 40, 2.0, 2.0), EMBEDDED: Pace(20, 40, 1.0, 1.0)})
+    {'ratio_to_bare_loop': 0.222..., 'ratio_to_naive': 2.0, 'embedded_to_kafka': 2.0}
+    """
+    messages = {name: pace.messages / pace.seconds for name, pace in found.items()}
+    transactions = {name: pace.transactions / pace.seconds for name, pace in found.items()}
+    return {
+        "ratio_to_bare_loop": messages[KAFKA] / messages[BARE],
+        "ratio_to_naive": transactions[KAFKA] / transactions[NAIVE],
+        "embedded_to_kafka": messages[EMBEDDED] / messages[KAFKA],
+    }
+
+
+def loops_table(found: Mapping[str, Pace]) -> str:
+    """Return a line for each loop: rates, and processor time per transaction with its label."""
+    bare = found[BARE].messages / found[BARE].seconds
+    lines = [
+        "| | messages/s | of the bare loop | transactions/s | µs of CPU per transaction |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, pace in found.items():
+        count = pace.transactions or pace.messages / 2
+        rate = pace.messages / pace.seconds
+        lines.append(
+            f"| {name} | {rate:,.0f} | {rate / bare:.3f} | {count / pace.seconds:,.0f} "
+            f"| {1e6 * pace.cpu_seconds / count:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def stages_table(staged: Pace) -> str:
+    """Return a line for each stage and thread: its processor time per transaction."""
+    lines = ["| stage | µs per transaction |", "| --- | ---: |"]
+    for stage, seconds in sorted(staged.stages.items(), key=lambda each: -each[1]):
+        if (us := 1e6 * seconds / staged.transactions) >= _SMALLEST_US:
+            lines.append(f"| {stage} | {us:.1f} |")
+    return "\n".join(lines)
+
+
+def write(page: Path, found: Mapping[str, Pace], staged: Pace) -> None:
+    """Put the tables between the markers of the page. Raises `ValueError` where one is missing."""
+    ratio = ratios(found)
+    made_with = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    said = (
+        f"Weir on Kafka does {ratio['ratio_to_bare_loop']:.3f} of the messages of the bare loop, "
+        f"and {ratio['ratio_to_naive']:.2f} times the transactions of River record by record. "
+        f"{found[KAFKA].transactions:,} transactions, {found[KAFKA].alerts:,} alerts.\n\n"
+        f"Made with Python {platform.python_version()}, {made_with}.\n"
+    )
+    text = placed(page.read_text(), "loops", f"{loops_table(found)}\n\n{said}", page.name)
+    page.write_text(placed(text, "stages", stages_table(staged) + "\n", page.name))

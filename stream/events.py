@@ -160,7 +160,7 @@ class Decided(Event):
     scores: tuple[Score, ...] = ()
     thresholds: tuple[Score, ...] = ()
     state: dict[str, float]
-    """Figures of the model then: position in the training log, fraud prior, sampling rate."""
+    """Figures of then: position in the training log, fraud prior, sampling rate, thinning."""
 
 
 class WindowReport(BaseModel):
@@ -255,6 +255,8 @@ class LiveReport(BaseModel):
     """From publication of a transaction to the commit of its decision, over the last seconds."""
     lag: int
     """Records of the inputs not yet handled."""
+    learning_us: float = 0.0
+    """Processor time of learning per transaction, in microseconds, of late."""
 
 
 def alert_id(transaction_id: str) -> str:

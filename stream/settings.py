@@ -145,6 +145,11 @@ class Settings(BaseSettings):
     target_share: Share = Field(
         0.1, description="fraud share aimed at in what is learned; rebalance auto finds its own"
     )
+    learning_budget_us: PositiveFloat | None = Field(
+        None,
+        description="processor time of learning per transaction, in microseconds, that a worker "
+        "which is behind may take: it then draws fewer legitimate examples; none: no bound",
+    )
     prior_half_life: PositiveFloat = Field(
         50_000, description="half-life of the class prior, in labels"
     )

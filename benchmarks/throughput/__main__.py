@@ -56,6 +56,11 @@ def main() -> None:
                 loops.naive, kafka, TRANSACTIONS, NAIVE_ALERTS, redis, min(count, args.naive)
             ),
             report.KAFKA: pinned.run(loops.weir, _weir(buses["Kafka"], redis)),
+            report.BUDGET: pinned.run(
+                loops.weir,
+                _weir(buses["Kafka"], redis, group=f"{RUN}-budget")
+                | {"WEIR_LEARNING_BUDGET_US": "20"},
+            ),
             report.EMBEDDED: pinned.run(loops.weir, _weir(buses["embedded"], redis)),
         }
         staged = pinned.run(

@@ -66,6 +66,8 @@ class Detector:
     model: Model
     partitions: int = 1
     shards: dict[int, Shard] = field(default_factory=dict)
+    thinning: float = 1.0
+    """Share of the legitimate examples that go to the log, of those that the model asks for."""
 
     def on_transactions(
         self, partition: int, batch: Sequence[Transaction], before: Before | None = None
@@ -87,7 +89,7 @@ class Detector:
         else:
             scores = self.model.scores(shard.features.names, features)
             thresholds = self._thresholds(shard, times, scores)
-            state = self.model.state()
+            state = self.state()
         alerts = scores >= thresholds
         name = shard.features.accounts.name
         shard.pending.add(batch, times, scores, alerts, features, name=name)
@@ -96,7 +98,10 @@ class Detector:
             scores,
             alerts,
             np.array([tx.amount for tx in batch]),
-            {"threshold": float(thresholds[-1]) if len(batch) else 1.0, **state},
+            {
+                "threshold": float(thresholds[-1]) if len(batch) else 1.0,
+                **{name: state[name] for name in self.model.state()},
+            },
         )
         if before:
             return Decisions(batch, times, scores, thresholds, alerts, ())
@@ -121,8 +126,11 @@ class Detector:
         else:
             _count(shard, joined)
         always = joined.frauds | corrects
-        prior = before.state["fraud_prior"] if before else self.model.prior.value
-        rates = np.where(always, 1.0, self.model.sampling_rates(joined.scores, prior))
+        state = before.state if before else self.state()
+        thinned = state.get("thinning", 1.0) * self.model.sampling_rates(
+            joined.scores, state["fraud_prior"]
+        )
+        rates = np.where(always, 1.0, thinned)
         weights = 1.0 / rates
         seed, names = self.settings.seed, shard.features.names
         sent = [
@@ -140,6 +148,12 @@ class Detector:
         for example in batch:
             self.model.learn(example)
         self.model.position = position
+
+    def state(self) -> dict[str, float]:
+        """Return the figures of now that decisions carry: those of the model, and the thinning."""
+        found = self.model.state()
+        rate = found["sampling_rate"] * self.thinning
+        return {**found, "sampling_rate": rate, "thinning": self.thinning}
 
     def _thresholds(self, shard: Shard, times: Floats, scores: Floats) -> Floats:
         """That of the labels for all; the budget's while there are too few labels."""

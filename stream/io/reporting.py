@@ -46,8 +46,11 @@ class Reporting:
         self.counts["examples"] += len(outcome.examples)
         self.counts["dead_letters"] += len(outcome.rejects)
 
-    def live(self, detector: Detector, lag: int) -> LiveReport:
-        """Return the report as of now; `lag` is the number of input records not yet handled."""
+    def live(self, detector: Detector, lag: int, learning_us: float) -> LiveReport:
+        """Return the report as of now.
+
+        `lag` is the number of input records not yet handled, `learning_us` what learning takes.
+        """
         now = self._clock()
         self._rate.append((now, self.counts["decisions"]))
         (then, before) = self._rate[0]
@@ -82,10 +85,11 @@ class Reporting:
             threshold=detector.threshold,
             threshold_reason=model.threshold.reason,
             fraud_prior=model.prior.value,
-            sampling_rate=model.sampling_rate,
+            sampling_rate=detector.state()["sampling_rate"],
             learned_share=model.learned_prior.value,
             transactions_per_second=(self.counts["decisions"] - before) / max(now - then, 1e-3),
             latency_p50_ms=float(self._quantiles_ms[0]),
             latency_p99_ms=float(self._quantiles_ms[1]),
             lag=lag,
+            learning_us=learning_us,
         )

@@ -7,13 +7,14 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
-from typing import Protocol
+from typing import Any, Protocol
 
 from stream.core.decode import Reject
 from stream.core.detector import Detector
 from stream.core.evaluate import Scorecard
+from stream.core.learning_budget import LearningBudget
 from stream.core.model import Model
 from stream.events import Alert, LiveReport, WindowReport
 from stream.io.bus import (
@@ -59,6 +60,22 @@ class Store(Protocol):
     def put_live(self, report: LiveReport) -> None: ...
 
     def put_alerts(self, alerts: Sequence[Alert]) -> None: ...
+
+
+class _Fitting(ThreadPoolExecutor):
+    """A thread to fit in that knows the processor time it took."""
+
+    seconds = 0.0
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        def timed() -> Any:
+            begun = time.thread_time()
+            try:
+                return fn(*args, **kwargs)
+            finally:
+                self.seconds += time.thread_time() - begun
+
+        return super().submit(timed)
 
 
 class Worker:
@@ -110,11 +127,15 @@ class Worker:
         saved = self._checkpoint.load() if self._checkpoint else None
         self._partitions = broker.topics().get(settings.transactions_topic, 1)
         self.detector = Detector(settings, saved or Model(settings), self._partitions)
-        self._fitting = ThreadPoolExecutor(1, thread_name_prefix="weir-fit")
+        self._fitting = _Fitting(1, thread_name_prefix="weir-fit")
         self.detector.model.fit_in(self._fitting)
         self._intake = Intake(settings)
         self._outputs = Outputs(settings, clock)
         self._states = StateWriter(settings, time.monotonic)
+        self._learning = LearningBudget(settings.learning_budget_us)
+        self._learning_seconds = 0.0
+        self._told = (0, 0.0)
+        """Examples, and processor time of learning them, that the budget knows of."""
         self._sound = True
         """Whether the state in memory is that of the committed positions."""
         self._positions: dict[TopicPartition, int] = {}
@@ -144,6 +165,7 @@ class Worker:
         """
         self._stop = self._training.stop = stop
         self._training.open()
+        self._told = self._learned()
         away_since: float | None = None
         try:
             while not stop.is_set():
@@ -179,7 +201,7 @@ class Worker:
         self._silent_polls = 0 if batch or records else self._silent_polls + 1
         given = self._follow_assignment()  # these are read anew, from where their state stands
         self._intake.put(record for record in records if record.partition not in given)
-        self._training.learn()
+        self._learn()
         self._report_and_save()
         return bool(batch or records)
 
@@ -213,17 +235,35 @@ class Worker:
     def _handle(self, batch: Batch) -> None:
         outcome = handle(self.detector, batch)
         alerts = self._outputs.alerts(outcome, self.detector.model.position)
-        outputs = self._outputs.messages(
-            outcome, alerts, self._positions, self.detector.model.state()
-        )
+        outputs = self._outputs.messages(outcome, alerts, self._positions, self.detector.state())
         ends = self._commit(outputs, outcome.positions)
         if ends is None:
             return
         self.reporting.count(outcome)
         self._store.put_alerts(alerts)
         self._score(outcome)
-        self._training.learn(ends.get(TopicPartition(self.settings.training_topic, 0), 0))
+        self._learn(ends.get(TopicPartition(self.settings.training_topic, 0), 0))
+        self._keep_budget(len(outcome.decided))
         self._limit_rejects(batch)
+
+    def _learn(self, until: int = 0) -> None:
+        begun = time.thread_time()
+        self._training.learn(until)
+        self._learning_seconds += time.thread_time() - begun
+
+    def _learned(self) -> tuple[int, float]:
+        """Examples learned, and the processor time they took, that of fits included."""
+        return self.detector.model.learned, self._learning_seconds + self._fitting.seconds
+
+    def _keep_budget(self, transactions: int) -> None:
+        """Tell the budget what was learned since it was last told, and do as it says."""
+        learned, before = self._learned(), self._told
+        behind = self._last_lag > self.settings.max_batch
+        self._learning.spent(
+            transactions, learned[0] - before[0], learned[1] - before[1], behind=behind
+        )
+        self._told = learned
+        self.detector.thinning = self._learning.thinning
 
     def _commit(
         self, outputs: Sequence[Message], positions: Mapping[TopicPartition, int]
@@ -342,7 +382,8 @@ class Worker:
                 if lost:
                     shard.windows.touch()
                 self._store.put_windows(shard.windows.changed())
-            self._store.put_live(self.reporting.live(self.detector, self._lag()))
+            learning_us = self._learning.cost_us
+            self._store.put_live(self.reporting.live(self.detector, self._lag(), learning_us))
         for partition in self._states.due() if self._sound else ():
             self._begin_snapshot(partition)
         seconds = self.settings.checkpoint_seconds

@@ -186,6 +186,8 @@ def test_a_worker_killed_at_any_moment_decides_each_once_and_learns_each_once(
         learner="linear" if run else "auto",
         rebalance="under" if run else "auto",
         state_dir=disk if run % 2 == 0 else None,
+        # What is drawn then follows the clock, and still every restart draws the same again.
+        learning_budget_us=1.0 if run == 1 else None,
         checkpoint_seconds=0.2,
         **QUICK,
     )

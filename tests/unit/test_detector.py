@@ -156,6 +156,32 @@ def test_what_was_decided_before_stands_whatever_the_model_has_learned_since() -
     assert pack_shard(again.shards[0]) == pack_shard(made.shards[0])
 
 
+def test_thinned_examples_stand_for_as_many_and_are_drawn_again_as_they_were() -> None:
+    transactions = [row.transaction for row in ROWS[:2_000]]
+    told = labels(ROWS[:2_000], timedelta(hours=1))
+    sent, shards, states = {}, {}, {}
+    for thinning in (1.0, 0.2):
+        made = detector(rebalance="none")
+        made.thinning = thinning
+        decisions = made.on_transactions(0, transactions)
+        sent[thinning] = made.on_labels(0, told)[1]
+        shards[thinning], states[thinning] = pack_shard(made.shards[0]), made.state()
+    given = zip(decisions.scores.tolist(), decisions.thresholds.tolist(), strict=True)
+    decided = dict(zip((tx.transaction_id for tx in transactions), given, strict=True))
+    frauds = sum(bool(row.is_fraud) for row in ROWS[:2_000])
+    for examples in sent.values():
+        assert sum(example.is_fraud for example in examples) == frauds
+        assert sum(example.weight for example in examples) == pytest.approx(2_000, rel=0.1)
+    assert len(sent[1.0]) == 2_000
+    assert len(sent[0.2]) == pytest.approx(frauds + 0.2 * (2_000 - frauds), rel=0.1)
+
+    again = detector(rebalance="none")
+    before = Before(decided, states[0.2])
+    again.on_transactions(0, transactions, before)
+    assert again.on_labels(0, told, before)[1] == sent[0.2]
+    assert pack_shard(again.shards[0]) == shards[0.2]
+
+
 def test_a_snapshot_of_other_settings_or_a_damaged_one_is_left_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -17,17 +17,24 @@ import os
 import tempfile
 from contextlib import ExitStack
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks.throughput import loops, report
 from benchmarks.throughput.pinned import Pinned
+from producers.labels import DueLabel, LateLabels
 from producers.paysim import Scenario, generate
+from producers.rows import Row
 from stream.__main__ import topic_specs
-from stream.events import Label, utc
 from stream.io.bus import Message, TopicSpec, connect
 from stream.settings import Settings
 from tests.servers import kafka as kafka_server
 from tests.servers import redis as redis_server
+from tests.servers.kafka import LocalKafka
+from tests.servers.redis import LocalRedis
+
+S = TypeVar("S", LocalKafka, LocalRedis)
 
 RUN = f"bench-{os.getpid()}"
 """Names of this run's own, on servers that may hold another's."""
@@ -43,7 +50,12 @@ def main() -> None:
         raise SystemExit("at least two cores are needed: one for the loops, one for the servers")
     with ExitStack() as stack:
         os.sched_setaffinity(0, cores[1:])  # of the servers, and of what publishes
-        kafka, redis = args.kafka or _kafka(stack), args.redis or _redis(stack)
+        kafka = args.kafka or (
+            _started(stack, kafka_server.missing(), LocalKafka, "--kafka HOST:PORT").bootstrap
+        )
+        redis = args.redis or (
+            _started(stack, redis_server.missing(), LocalRedis, "--redis URL").url
+        )
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         buses = {"Kafka": f"kafka://{kafka}", "embedded": f"sqlite:///{folder}/bus.db"}
         count = args.transactions
@@ -83,30 +95,29 @@ def publish(environment: dict[str, str], count: int) -> None:
     settings = Settings(**chosen)  # type: ignore[arg-type]
     connect(settings.bus).create_topics([*topic_specs(settings), TopicSpec(NAIVE_ALERTS, 1)])
     publisher = connect(settings.bus).publisher()
-    waiting: list[tuple[float, Message]] = []
+    late = LateLabels(LABEL_DELAY, fraction=1.0, seed=settings.seed)
     for rows in generate(Scenario(clients=CLIENTS, fraud_rate=0.001), transactions=count):
-        ready = [each for each in waiting if each[0] <= rows[-1].time_seconds]
-        waiting = [each for each in waiting if each[0] > rows[-1].time_seconds]
-        for row in rows:
-            tx, at = row.transaction, row.time_seconds + LABEL_DELAY_SECONDS
-            value = tx.model_dump(mode="json", exclude_none=True) | {"isFraud": int(row.is_fraud)}
-            key = tx.nameDest.encode()
-            ready.append((row.time_seconds, Message(TRANSACTIONS, key, json.dumps(value).encode())))
-            label = Label(
-                transaction_id=tx.transaction_id,
-                is_fraud=bool(row.is_fraud),
-                labelled_at=utc(at),
-                source="chargeback",
-            )
-            waiting.append((at, Message(LABELS, key, label.model_dump_json().encode())))
-        publisher.publish([message for _, message in sorted(ready, key=lambda each: each[0])])
-    publisher.publish([message for _, message in sorted(waiting, key=lambda each: each[0])])
+        late.add(rows)
+        timed = [(row.time_seconds, _transaction(row)) for row in rows]
+        timed += [(due.time_seconds, _label(due)) for due in late.release(rows[-1].time_seconds)]
+        publisher.publish([message for _, message in sorted(timed, key=lambda each: each[0])])
+    publisher.publish([_label(due) for due in late.release()])
     publisher.close()
 
 
 CLIENTS = 200_000
 """About as many transactions a day."""
-LABEL_DELAY_SECONDS = 3 * 3600.0
+LABEL_DELAY = timedelta(hours=3)
+
+
+def _transaction(row: Row) -> Message:
+    transaction = row.transaction
+    value = transaction.model_dump(mode="json", exclude_none=True) | {"isFraud": int(row.is_fraud)}
+    return Message(TRANSACTIONS, transaction.nameDest.encode(), json.dumps(value).encode())
+
+
+def _label(due: DueLabel) -> Message:
+    return Message(LABELS, due.key.encode(), due.label.model_dump_json().encode())
 
 
 def _weir(bus: str, redis: str, group: str = RUN) -> dict[str, str]:
@@ -124,20 +135,13 @@ def _weir(bus: str, redis: str, group: str = RUN) -> dict[str, str]:
     }
 
 
-def _kafka(stack: ExitStack) -> str:
-    if missing := kafka_server.missing():
-        raise SystemExit(f"{missing}, or give --kafka HOST:PORT")
-    server = kafka_server.LocalKafka()
+def _started(stack: ExitStack, missing: str | None, kind: type[S], instead: str) -> S:
+    """A server of this run's own, up to its end."""
+    if missing:
+        raise SystemExit(f"{missing}, or give {instead}")
+    server = kind()
     stack.callback(server.stop)
-    return server.start().bootstrap
-
-
-def _redis(stack: ExitStack) -> str:
-    if missing := redis_server.missing():
-        raise SystemExit(f"{missing}, or give --redis URL")
-    server = redis_server.LocalRedis()
-    stack.callback(server.stop)
-    return server.start().url
+    return server.start()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -64,4 +65,5 @@ def _threads() -> dict[int, tuple[str, float]]:
     return found
 
 
-_TICKS = 100  # of a second: what Linux counts in, whatever its clock
+_TICKS = os.sysconf("SC_CLK_TCK")
+"""What Linux counts processor time in, per second."""

@@ -104,7 +104,6 @@ class BoostedTrees(base.Classifier):
         self.learned = 0
         self.fits = 0
         self._columns: dict[Any, int] = {}
-        self._order: tuple[Any, ...] = ()
         self._held = 0
         self._features: Rows = np.empty((256, 0), dtype=np.float32)
         self._frauds = np.empty(256, dtype=np.bool_)
@@ -129,9 +128,9 @@ class BoostedTrees(base.Classifier):
 
     def learn_row(self, names: tuple[Any, ...], row: Rows, y: Label, w: float = 1.0) -> None:
         """Learn an example whose features stand in a row of shape (d,) already; NaN: missing."""
-        if names != self._order:
+        if names != tuple(self._columns):
             self._add_columns(name for name in names if name not in self._columns)
-            placed = np.full(len(self._order), np.nan, dtype=np.float32)
+            placed = np.full(len(self._columns), np.nan, dtype=np.float32)
             placed[[self._columns[name] for name in names]] = row
             row = placed
         self._keep(row, bool(y), w)
@@ -260,7 +259,6 @@ class BoostedTrees(base.Classifier):
     def _add_columns(self, names: Iterable[Any]) -> None:
         for name in names:
             self._columns[name] = len(self._columns)
-        self._order = tuple(self._columns)
         shape = (len(self._features), len(self._columns) - self._features.shape[1])
         missing = np.full(shape, np.nan, dtype=np.float32)
         self._features = np.column_stack([self._features, missing])

@@ -27,7 +27,8 @@ from typing import Any, NamedTuple
 
 from producers.replay import COLUMNS, read_table
 from producers.rows import Row
-from stream.core.decode import Reject, decode
+from stream.core import decode
+from stream.core.decode import Reject
 from stream.core.detector import Detector
 from stream.core.model import Model
 from stream.events import Label, Transaction, utc
@@ -251,6 +252,9 @@ class Found:
     peak_ratio: float = 0.0
 
 
+READERS: dict[type, Any] = {Transaction: decode.transaction, Label: decode.label}
+
+
 def peak_mb() -> float:
     """The largest resident memory that this process has had, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -267,7 +271,7 @@ def fuzzed(settings: Settings, sent: Iterable[Sent], count: int, *, quiet: bool 
         read: dict[type, list[Any]] = {Transaction: [], Label: []}
         for kind, mutation, value in batch:
             before = time.thread_time()
-            event = decode(value, kind, settings.max_record_bytes)
+            event = READERS[kind](value, settings.max_record_bytes)
             spent_ms = (time.thread_time() - before) * 1e3
             if spent_ms > found.slowest_message_ms:
                 found.slowest_message_ms, found.slowest_mutation = spent_ms, mutation

@@ -317,7 +317,7 @@ def cost_of_pending(settings: Settings, count: int) -> float:
         features = rng.random((n, width), np.float32)
         pending.add(
             *(new.transactions, new.times_seconds, rng.random(n), new.frauds, features),
-            name=lambda name: names.setdefault(name, name),
+            names=lambda given: [names.setdefault(name, name) for name in given],
         )
 
     return _grown(settings, count, add)
@@ -364,11 +364,13 @@ def cost_of_buffered(settings: Settings, count: int) -> float:
 
     def add(new: Slice, _: np.random.Generator) -> None:
         intake.put(
-            Record(
-                *(settings.transactions_topic, 0, 0, round(1000 * seconds)),
-                *(tx.nameDest.encode(), tx.model_dump_json(exclude_none=True).encode(), ()),
-            )
-            for tx, seconds in zip(new.transactions, new.times_seconds.tolist(), strict=True)
+            [
+                Record(
+                    *(settings.transactions_topic, 0, 0, round(1000 * seconds)),
+                    *(tx.nameDest.encode(), tx.model_dump_json(exclude_none=True).encode(), ()),
+                )
+                for tx, seconds in zip(new.transactions, new.times_seconds.tolist(), strict=True)
+            ]
         )
 
     return _grown(settings, min(count, 50_000), add)

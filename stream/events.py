@@ -23,8 +23,8 @@ from pydantic_core import PydanticCustomError
 MAX_AMOUNT = 1e12
 """Amounts and balances beyond this are taken for errors."""
 
-_FIRST, _END = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-MAX_SECONDS = _END.timestamp()
+FIRST, END = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+MAX_SECONDS = END.timestamp()
 """Event times from here on, and before 1970, are taken for errors."""
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
@@ -32,7 +32,7 @@ Amount = Annotated[float, Field(ge=0, le=MAX_AMOUNT, allow_inf_nan=False)]
 Balance = Annotated[float, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT, allow_inf_nan=False)]
 Feature = Annotated[float, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT, allow_inf_nan=False)]
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Moment = Annotated[AwareDatetime, Field(ge=_FIRST, lt=_END)]
+Moment = Annotated[AwareDatetime, Field(ge=FIRST, lt=END)]
 Source = Literal["chargeback", "analyst", "sample"]
 
 
@@ -160,7 +160,7 @@ class Decided(Event):
     scores: tuple[Score, ...] = ()
     thresholds: tuple[Score, ...] = ()
     state: dict[str, float]
-    """Figures of then: position in the training log, fraud prior, sampling rate, thinning."""
+    """Figures of then: model position, fraud prior, sampling rate, learned share."""
 
 
 class WindowReport(BaseModel):

@@ -58,7 +58,7 @@ def main() -> None:
         )
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         buses = {"Kafka": f"kafka://{kafka}", "embedded": f"sqlite:///{folder}/bus.db"}
-        count = args.transactions
+        count, first = args.transactions, args.first
         for bus in buses.values():
             publish(_weir(bus, redis), count)
         pinned = Pinned(cores[0])
@@ -67,16 +67,21 @@ def main() -> None:
             report.NAIVE: pinned.run(
                 loops.naive, kafka, TRANSACTIONS, NAIVE_ALERTS, redis, min(count, args.naive)
             ),
-            report.KAFKA: pinned.run(loops.weir, _weir(buses["Kafka"], redis)),
+            report.KAFKA: pinned.run(loops.weir, _weir(buses["Kafka"], redis), first),
+            report.EMBEDDED: pinned.run(loops.weir, _weir(buses["embedded"], redis), first),
+            report.FIRST: pinned.run(
+                loops.weir, _weir(buses["Kafka"], redis, group=f"{RUN}-first"), 0, first
+            ),
             report.BUDGET: pinned.run(
                 loops.weir,
                 _weir(buses["Kafka"], redis, group=f"{RUN}-budget")
                 | {"WEIR_LEARNING_BUDGET_US": "20"},
+                0,
+                first,
             ),
-            report.EMBEDDED: pinned.run(loops.weir, _weir(buses["embedded"], redis)),
         }
         staged = pinned.run(
-            loops.weir, _weir(buses["Kafka"], redis, group=f"{RUN}-staged"), by_stage=True
+            loops.weir, _weir(buses["Kafka"], redis, group=f"{RUN}-staged"), first, by_stage=True
         )
     ratios = report.ratios(found)
     print(report.loops_table(found), report.stages_table(staged), sep="\n\n")
@@ -150,7 +155,10 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--transactions", type=int, default=200_000, metavar="N")
+    parser.add_argument("--transactions", type=int, default=500_000, metavar="N")
+    parser.add_argument(
+        "--first", type=int, default=200_000, metavar="N", help="that count as the beginning"
+    )
     parser.add_argument(
         "--naive", type=int, default=30_000, metavar="N", help="that the naive loop reads at most"
     )

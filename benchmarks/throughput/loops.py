@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -95,8 +96,15 @@ def naive(bootstrap: str, topic: str, alerts_topic: str, redis_url: str, count: 
     return pace
 
 
-def weir(environment: Mapping[str, str], *, by_stage: bool = False) -> Pace:
-    """Weir's own worker, from the first record to the end of both topics."""
+def weir(
+    environment: Mapping[str, str],
+    begin: int = 0,
+    end: int | None = None,
+    *,
+    by_stage: bool = False,
+) -> Pace:
+    """Weir's own worker, from so many transactions decided up to so many, or to the end of both
+    topics."""
     os.environ |= environment
     collect_rarely()  # as `weir detect` does
     settings = Settings()  # type: ignore[call-arg]
@@ -110,14 +118,29 @@ def weir(environment: Mapping[str, str], *, by_stage: bool = False) -> Pace:
     worker = Worker(settings, connect(settings.bus), store, member="bench")
     until_end = Event()
     until_end.set()
+    stop, step, counts = Event(), worker.step, worker.reporting.counts
+    before: Counter[str] = Counter()
+    spent: Mapping[str, float] = {}
+    begun = cpu = 0.0
+
+    def counted() -> bool:
+        nonlocal spent, begun, cpu
+        if end is not None and counts["decisions"] >= end:
+            stop.set()
+            return False
+        if not begun and counts["decisions"] >= begin:
+            before.update(counts)
+            spent = stack.enter_context(sampled(_stages(worker))) if by_stage else {}
+            begun, cpu = time.monotonic(), time.process_time()
+        return step()
+
+    worker.step = counted  # type: ignore[method-assign]
     with ExitStack() as stack:
-        spent = stack.enter_context(sampled(_stages(worker))) if by_stage else {}
-        begun, cpu = time.monotonic(), time.process_time()
-        worker.run(Event(), until_end)
+        worker.run(stop, until_end)
         seconds, cpu_seconds = time.monotonic() - begun, time.process_time() - cpu
-    counts = worker.reporting.counts
     worker.close()
     store.close(timeout_seconds=5.0)
+    counts = counts - before
     messages = counts["transactions"] + counts["labels"]
     return Pace(counts["decisions"], messages, seconds, cpu_seconds, dict(spent), counts["alerts"])
 

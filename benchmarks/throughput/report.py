@@ -10,9 +10,10 @@ from pathlib import Path
 from benchmarks.ranking.report import placed
 from benchmarks.throughput.loops import Pace
 
-BARE, NAIVE, KAFKA, BUDGET, EMBEDDED = (
+BARE, NAIVE, KAFKA, EMBEDDED, FIRST, BUDGET = (
     *("bare poll and parse", "River, record by record"),
-    *("Weir auto, Kafka", "the same, learning for 20 µs", "Weir auto, embedded bus"),
+    *("Weir auto, Kafka", "Weir auto, embedded bus"),
+    *("Weir auto, Kafka, in the beginning", "the same, learning for 20 µs"),
 )
 _SMALLEST_US = 0.05
 _PACKAGES = ("weir", "river", "kafka-python", "xgboost-cpu", "numpy", "pydantic")
@@ -24,8 +25,10 @@ def ratios(found: Mapping[str, Pace]) -> dict[str, float]:
     Against the bare loop in messages, against the naive one in transactions: that reads no labels.
 
     >>> paces = {BARE: Pace(0, 90, 1.0, 1.0), NAIVE: Pace(5, 5, 1.0, 1.0)}
-    >>> paces |= {KAFKA: Pace(20, 40, 2.0, 2.0), BUDGET: Pace(20, 40, 1.0, 1.0)}
-    >>> ratios(paces | {EMBEDDED: Pace(20, 40, 1.0, 1.0)})["ratio_to_naive"]
+    >>> paces |= {KAFKA: Pace(20, 40, 2.0, 2.0)}
+    >>> ratios(paces | dict.fromkeys((EMBEDDED, FIRST, BUDGET), Pace(20, 40, 1.0, 1.0)))[
+    ...     "ratio_to_naive"
+    ... ]
     2.0
     """
     messages = {name: pace.messages / pace.seconds for name, pace in found.items()}
@@ -33,8 +36,8 @@ def ratios(found: Mapping[str, Pace]) -> dict[str, float]:
     return {
         "ratio_to_bare_loop": messages[KAFKA] / messages[BARE],
         "ratio_to_naive": transactions[KAFKA] / transactions[NAIVE],
-        "ratio_to_bare_loop_with_budget": messages[BUDGET] / messages[BARE],
-        "ratio_to_naive_with_budget": transactions[BUDGET] / transactions[NAIVE],
+        "first_to_bare_loop": messages[FIRST] / messages[BARE],
+        "first_to_bare_loop_with_budget": messages[BUDGET] / messages[BARE],
         "embedded_to_kafka": messages[EMBEDDED] / messages[KAFKA],
     }
 
@@ -71,9 +74,7 @@ def write(page: Path, found: Mapping[str, Pace], staged: Pace) -> None:
     made_with = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     said = (
         f"Weir on Kafka does {ratio['ratio_to_bare_loop']:.3f} of the messages of the bare loop, "
-        f"and {ratio['ratio_to_naive']:.2f} times the transactions of River record by record; with "
-        f"the learning budget {ratio['ratio_to_bare_loop_with_budget']:.3f} and "
-        f"{ratio['ratio_to_naive_with_budget']:.2f}. "
+        f"and {ratio['ratio_to_naive']:.2f} times the transactions of River record by record. "
         f"{found[KAFKA].transactions:,} transactions, {found[KAFKA].alerts:,} alerts.\n\n"
         f"Made with Python {platform.python_version()}, {made_with}.\n"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -153,9 +154,9 @@ class Accounts:
     def _held(self, accounts: Sequence[str]) -> Iterator[tuple[Ints, Ints]]:
         """Slots of those accounts that are held, and which events they are of, every account at
         most once at a time."""
-        known = [i for i, account in enumerate(accounts) if account in self._slots]
-        events = np.array(known, dtype=np.int64)
-        slots = np.array([self._slots[accounts[i]] for i in known], dtype=np.int64)
+        slots = self._found(accounts)
+        events = np.flatnonzero(slots >= 0)
+        slots = slots[events]
         for rows in _rounds(slots):
             yield slots[rows], events[rows]
 
@@ -164,10 +165,16 @@ class Accounts:
         left: Floats = np.exp2(-ages_seconds[..., None] / self.half_lives_seconds)
         return left
 
-    def name(self, account: str) -> str:
-        """Return an account's name as it is held here: who keeps many of them keeps one text."""
-        slot = self._slots.get(account)
-        return account if slot is None else self._names[slot]
+    def _found(self, accounts: Sequence[str]) -> Ints:
+        """Return the slot of each account, -1 where it is not held."""
+        found = map(self._slots.get, accounts, repeat(-1))
+        return np.fromiter(found, dtype=np.int64, count=len(accounts))
+
+    def as_held(self, accounts: Sequence[str]) -> list[str]:
+        """Return the names as they are held here: who keeps many of them keeps one text of each."""
+        slots = self._found(accounts).tolist()
+        names = self._names
+        return [a if at < 0 else names[at] for a, at in zip(accounts, slots, strict=True)]
 
     def snapshot(self) -> dict[str, NDArray[np.generic]]:
         """Return the state as plain arrays."""
@@ -205,18 +212,18 @@ class Accounts:
     def _slots_of(self, accounts: Sequence[str]) -> Ints:
         """Slots of accounts, new ones where need be. Evicts before, so that no slot is taken twice
         within a batch."""
-        new = len({account for account in accounts if account not in self._slots})
-        if len(self._slots) + new > self.max_accounts:
-            self._evict(len(self._slots) + new - self.max_accounts, keep=set(accounts))
-        while len(self._free) < new:
+        slots = self._found(accounts)
+        unknown = np.flatnonzero(slots < 0).tolist()
+        new = dict.fromkeys(accounts[i] for i in unknown)
+        if len(self._slots) + len(new) > self.max_accounts:
+            self._evict(len(self._slots) + len(new) - self.max_accounts, keep=set(accounts))
+        while len(self._free) < len(new):
             self._grow()
-        slots = np.empty(len(accounts), dtype=np.int64)
-        for i, account in enumerate(accounts):
-            slot = self._slots.get(account)
-            if slot is None:
-                slot = self._slots[account] = self._free.pop()
-                self._names[slot] = account
-            slots[i] = slot
+        for account in new:
+            slot = self._slots[account] = self._free.pop()
+            self._names[slot] = account
+        for i in unknown:
+            slots[i] = self._slots[accounts[i]]
         return slots
 
     def _grow(self) -> None:

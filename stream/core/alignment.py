@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 S = TypeVar("S")
 V = TypeVar("V")
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
-class Item(NamedTuple, Generic[S, V]):
-    """A record of a source, with its event time."""
+class Taken(NamedTuple, Generic[S, V]):
+    """What comes out of one source, in its order."""
 
     source: S
-    offset: int
-    time_seconds: float
-    value: V
-    size: int = 0
-    """Bytes that it came as."""
+    values: list[V]
 
 
 class Alignment(Generic[S, V]):
@@ -45,31 +47,31 @@ class Alignment(Generic[S, V]):
         self.slice_seconds = slice_seconds
         self.max_waiting = max_waiting
         self.max_bytes = max_bytes
-        self._transactions: dict[S, deque[Item[S, V]]] = {}
-        self._labels: dict[S, deque[Item[S, V]]] = {}
-        self._bytes: dict[S, int] = {}
+        self._transactions: dict[S, _Queue[V]] = {}
+        self._labels: dict[S, _Queue[V]] = {}
 
     def open(self, transactions: S, labels: S) -> None:
         """Begin to wait for the two inputs of a partition."""
-        self._transactions[transactions] = deque()
-        self._labels[labels] = deque()
-        self._bytes |= {transactions: 0, labels: 0}
+        self._transactions[transactions] = _Queue()
+        self._labels[labels] = _Queue()
 
     def close(self, *sources: S) -> None:
         """Forget sources, and what waits of them."""
         for source in sources:
             self._transactions.pop(source, None)
             self._labels.pop(source, None)
-            self._bytes.pop(source, None)
 
-    def put(self, items: Iterable[Item[S, V]]) -> None:
-        """Take in records, in offset order per source; those of unknown sources are dropped."""
-        queues = {**self._transactions, **self._labels}
-        for item in items:
-            queue = queues.get(item.source)
-            if queue is not None:
-                queue.append(item)
-                self._bytes[item.source] += item.size
+    def put(
+        self, source: S, values: Sequence[V], times_seconds: Floats, sizes: Ints | None = None
+    ) -> None:
+        """Take in records of a source in offset order, shapes (n,); of an unknown one, none.
+
+        `sizes` are the bytes that each came as.
+        """
+        queue = self._transactions.get(source, self._labels.get(source))
+        if queue is not None:
+            none = np.zeros(len(values), dtype=np.int64)
+            queue.put(values, times_seconds / self.slice_seconds, none if sizes is None else sizes)
 
     def __len__(self) -> int:
         return sum(map(len, [*self._transactions.values(), *self._labels.values()]))
@@ -77,12 +79,12 @@ class Alignment(Generic[S, V]):
     def full(self) -> list[S]:
         """Return the sources of which enough waits."""
         queues = {**self._transactions, **self._labels}
-        return [source for source, queue in queues.items() if self._enough(source, queue)]
+        return [source for source, queue in queues.items() if self._enough(queue)]
 
     def take(
         self, limit: int, at_end: Callable[[S], bool], *, patient: bool = True
-    ) -> Sequence[Item[S, V]]:
-        """Return what may be handled next: transactions only, or the labels of one slice.
+    ) -> list[Taken[S, V]]:
+        """Return what may be handled next: transactions, then the labels of one slice.
 
         Parameters
         ----------
@@ -94,52 +96,37 @@ class Alignment(Generic[S, V]):
         patient
             False: do not wait for sources that have nothing.
         """
-        labels_until = self._frontier(self._labels, self._label_slice, at_end, patient)
-        taken: list[Item[S, V]] = []
-        waiting = [queue for queue in self._transactions.values() if queue]
-        for queue in sorted(waiting, key=lambda queue: self._slice(queue[0])):
+        labels_until = self._frontier(self._labels, math.ceil, at_end, patient)
+        taken: list[Taken[S, V]] = []
+        waiting = [each for each in self._transactions.items() if each[1]]
+        for source, queue in sorted(waiting, key=lambda each: math.floor(each[1].first)):
             # Below a whole number is the same as with the floor below it.
-            while (
-                queue
-                and len(taken) < limit
-                and queue[0].time_seconds / self.slice_seconds < labels_until
-            ):
-                taken.append(queue.popleft())
-        if taken:
-            self._gone(taken)
-            return taken
-        transactions_until = self._frontier(self._transactions, self._slice, at_end, patient)
-        heads = [self._label_slice(queue[0]) for queue in self._labels.values() if queue]
+            count = _leading(queue.times[:limit] < labels_until)
+            if count:
+                taken.append(Taken(source, queue.take(count)))
+                limit -= count
+        transactions_until = self._frontier(self._transactions, math.floor, at_end, patient)
+        heads = [math.ceil(queue.first) for queue in self._labels.values() if queue]
         if not heads or min(heads) > transactions_until:
             return taken
         slice_ = min(heads)
         for source, queue in self._labels.items():
-            more_may_come = patient and not at_end(source) and not self._enough(source, queue)
-            if more_may_come and not (queue and self._label_slice(queue[-1]) > slice_):
+            more_may_come = patient and not at_end(source) and not self._enough(queue)
+            if more_may_come and not (queue and math.ceil(queue.times[-1]) > slice_):
                 return taken
-        for queue in self._labels.values():
-            while queue and queue[0].time_seconds / self.slice_seconds <= slice_:  # so is its ceil
-                taken.append(queue.popleft())
-        self._gone(taken)
+        for source, queue in self._labels.items():
+            count = _leading(queue.times <= slice_)  # so is its ceil
+            if count:
+                taken.append(Taken(source, queue.take(count)))
         return taken
 
-    def _enough(self, source: S, queue: deque[Item[S, V]]) -> bool:
-        return len(queue) >= self.max_waiting or self._bytes[source] >= self.max_bytes
+    def _enough(self, queue: _Queue[V]) -> bool:
+        return len(queue) >= self.max_waiting or queue.bytes >= self.max_bytes
 
-    def _gone(self, items: Iterable[Item[S, V]]) -> None:
-        for item in items:
-            self._bytes[item.source] -= item.size
-
-    def _slice(self, item: Item[S, V]) -> float:
-        return math.floor(item.time_seconds / self.slice_seconds)
-
-    def _label_slice(self, item: Item[S, V]) -> float:
-        return math.ceil(item.time_seconds / self.slice_seconds)
-
+    @staticmethod
     def _frontier(
-        self,
-        queues: dict[S, deque[Item[S, V]]],
-        slice_of: Callable[[Item[S, V]], float],
+        queues: dict[S, _Queue[V]],
+        slice_of: Callable[[float], float],
         at_end: Callable[[S], bool],
         patient: bool,
     ) -> float:
@@ -147,7 +134,40 @@ class Alignment(Generic[S, V]):
         frontier = math.inf
         for source, queue in queues.items():
             if queue:
-                frontier = min(frontier, slice_of(queue[0]))
+                frontier = min(frontier, slice_of(queue.first))
             elif patient and not at_end(source):
                 return -math.inf
         return frontier
+
+
+class _Queue(Generic[V]):
+    """What waits of a source: values, and in arrays their times, in slices, and sizes."""
+
+    def __init__(self) -> None:
+        self.values: deque[V] = deque()
+        self.times: Floats = np.empty(0)
+        self.sizes: Ints = np.empty(0, dtype=np.int64)
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def first(self) -> float:
+        return float(self.times[0])
+
+    def put(self, values: Sequence[V], times: Floats, sizes: Ints) -> None:
+        self.values.extend(values)
+        self.times = np.concatenate([self.times, times])
+        self.sizes = np.concatenate([self.sizes, sizes])
+        self.bytes += int(sizes.sum())
+
+    def take(self, count: int) -> list[V]:
+        self.bytes -= int(self.sizes[:count].sum())
+        self.times, self.sizes = self.times[count:], self.sizes[count:]
+        return [self.values.popleft() for _ in range(count)]
+
+
+def _leading(true: Bools) -> int:
+    """How many values are true before the first that is not."""
+    return len(true) if true.all() else int(np.argmin(true))

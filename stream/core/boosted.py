@@ -88,7 +88,7 @@ class BoostedTrees(base.Classifier):
         target_share: float = 0.1,
         strategy: str = "weights",
         *,
-        growth: float = 0.12,
+        growth: float = 0.2,
         min_frauds: int = 20,
         min_examples: int = 200,
         max_examples: int = 100_000,

@@ -81,7 +81,7 @@ class Committee(base.Classifier):
 
     A costly member votes only where the others come to more than twice the average risk. A member
     that `retires` is let go when it has added less than `earns` to the average precision of the
-    recent examples ten looks in a row, one member at a time, costly ones first. A drift of the
+    recent examples five looks in a row, one member at a time, costly ones first. A drift of the
     error brings it back, unlearned, to learn in the background until it has a vote.
 
     Parameters
@@ -171,21 +171,37 @@ class Committee(base.Classifier):
 
     def votes(self, names: tuple[Hashable, ...], rows: Rows) -> Votes:
         """Return the log-odds that each member gives each row, shape (n, m); NaN: no vote."""
-        votes = self.cheap_votes(names, rows)
-        costly = [name for name in self._voting if self.members[name].costly]
+        return self._votes(names, rows, self._voting)
+
+    def heard_votes(self, names: tuple[Hashable, ...], rows: Rows) -> Votes:
+        """Return the votes that count: those of members with a say. They come to the same."""
+        return self._votes(names, rows, self._heard())
+
+    def cheap_votes(self, names: tuple[Hashable, ...], rows: Rows) -> Votes:
+        """Return the votes of the members that have a say and are not costly, shape (n, m)."""
+        cheap = [name for name in self._heard() if not self.members[name].costly]
+        return self._votes(names, rows, cheap)
+
+    def _heard(self) -> list[str]:
+        """Return the members that vote with a coefficient above 0.
+
+        All, where those are only costly ones: without a say, others still rule out.
+        """
+        says = dict(zip(self.names, self.coefficients.tolist(), strict=True))
+        heard = [name for name in self._voting if says[name] > 0.0]
+        return self._voting if all(self.members[name].costly for name in heard) else heard
+
+    def _votes(self, names: tuple[Hashable, ...], rows: Rows, voting: Sequence[str]) -> Votes:
+        votes = np.full((len(rows), len(self.names)), np.nan, dtype=np.float32)
+        for name in voting:
+            if not self.members[name].costly:
+                votes[:, self.names.index(name)] = _log_odds(self.learners[name], names, rows)
+        costly = [name for name in voting if self.members[name].costly]
         if costly:
             doubtful = np.flatnonzero(self.probabilities(votes) > _DOUBTFUL * self.prior)
         for name in costly:
             found = _log_odds(self.learners[name], names, rows[doubtful])
             votes[doubtful, self.names.index(name)] = found
-        return votes
-
-    def cheap_votes(self, names: tuple[Hashable, ...], rows: Rows) -> Votes:
-        """Return the votes of the members that are not costly, shape (n, m)."""
-        votes = np.full((len(rows), len(self.names)), np.nan, dtype=np.float32)
-        for name in self._voting:
-            if not self.members[name].costly:
-                votes[:, self.names.index(name)] = _log_odds(self.learners[name], names, rows)
         return votes
 
     def probabilities(self, votes: Votes) -> Floats:
@@ -344,7 +360,7 @@ _FEW = 10
 """Frauds below which the votes are not judged."""
 _ENOUGH = 50
 """Frauds that a member has voted on before it may be let go."""
-_PATIENCE = 10
+_PATIENCE = 5
 _NEWEST = 200
 """Frauds in the span that the bias is fitted to."""
 

@@ -1,15 +1,24 @@
-"""Bytes to a transaction, a label or an example, or the reason why not. Never raises."""
+"""Bytes to an event, or the reason why not. Never raises.
+
+What each transaction, label and example goes through is read by msgspec (`core.wire`); what it will
+not take, the models of `stream.events` look at, which take it after all or know what is wrong.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from msgspec import MsgspecError
+from msgspec.json import Decoder
 from pydantic import ValidationError
 
-from stream.events import Event
+from stream import events
+from stream.core import wire
 
-E = TypeVar("E", bound=Event)
+E = TypeVar("E", bound=events.Event)
+W = TypeVar("W")
 
 _SHOWN_ERRORS = 3
 
@@ -21,15 +30,44 @@ class Reject:
     reason: str
 
 
+def transaction(value: bytes | None, max_bytes: int) -> wire.AnyTransaction | Reject:
+    """Return the transaction that a message carries, or the reason why it carries none."""
+    found = _quickly(_TRANSACTION, value, max_bytes)
+    if found is not None:
+        at = found.timestamp
+        if found.step is not None if at is None else events.FIRST <= at < events.END:
+            return found
+    return decode(value, events.Transaction, max_bytes)
+
+
+def label(value: bytes | None, max_bytes: int) -> wire.AnyLabel | Reject:
+    """Return the label that a message carries, or the reason why it carries none."""
+    found = _quickly(_LABEL, value, max_bytes)
+    if found is not None and events.FIRST <= found.labelled_at < events.END:
+        return found
+    return decode(value, events.Label, max_bytes)
+
+
+def example(value: bytes | None, max_bytes: int) -> wire.AnyExample | Reject:
+    """Return the example that a record of the training log carries, or why it carries none."""
+    found = _quickly(_EXAMPLE, value, max_bytes)
+    if (
+        found is not None
+        and events.FIRST <= found.timestamp < events.END
+        and events.FIRST <= found.labelled_at < events.END
+    ):
+        return found
+    return decode(value, events.Example, max_bytes)
+
+
 def decode(value: bytes | None, kind: type[E], max_bytes: int) -> E | Reject:
     """Return the event that a message carries, or the reason why it carries none.
 
     The reason names the field and what was expected, never the value that was found.
 
-    >>> from stream.events import Label
-    >>> decode(b'{"transaction_id": 7}', Label, 1000).reason.split(";")[0]
+    >>> decode(b'{"transaction_id": 7}', events.Label, 1000).reason.split(";")[0]
     'transaction_id: Input should be a valid string'
-    >>> decode(b"\\xff", Label, 1000).reason.split(":")[0]
+    >>> decode(b"\\xff", events.Label, 1000).reason.split(":")[0]
     'not JSON'
     """
     if value is None:
@@ -43,6 +81,23 @@ def decode(value: bytes | None, kind: type[E], max_bytes: int) -> E | Reject:
     except (ValueError, RecursionError) as error:  # what pydantic lets through of its parser's
         return Reject(f"not JSON: {type(error).__name__}")
     return event
+
+
+_TRANSACTION: Callable[[bytes], wire.Transaction] = Decoder(wire.Transaction).decode
+_LABEL: Callable[[bytes], wire.Label] = Decoder(wire.Label).decode
+_EXAMPLE: Callable[[bytes], wire.Example] = Decoder(wire.Example).decode
+
+
+def _quickly(read: Callable[[bytes], W], value: bytes | None, max_bytes: int) -> W | None:
+    """Read a message, or None where there is something about it."""
+    if value is None or len(value) > max_bytes:
+        return None
+    try:
+        if not value.isascii():  # msgspec does not look into fields that nobody reads
+            value.decode()
+        return read(value)
+    except (MsgspecError, ValueError, RecursionError):
+        return None
 
 
 def _reason(error: ValidationError) -> str:

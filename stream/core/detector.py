@@ -16,7 +16,8 @@ from stream.core.pending import Bools, Joined, Pending
 from stream.core.rebalance import kept
 from stream.core.threshold import AlertBudget, BudgetThreshold, Policy
 from stream.core.windows import Windows
-from stream.events import Example, Label, Reason, Transaction, utc
+from stream.core.wire import AnyExample, AnyLabel, AnyTransaction, Example
+from stream.events import Reason, utc
 from stream.settings import Settings
 
 _UNLABELLED_SHARE = 0.01
@@ -26,7 +27,7 @@ _UNLABELLED_SHARE = 0.01
 class Decisions(NamedTuple):
     """What was decided about a batch, as columns of one length; reasons of the alerts only."""
 
-    transactions: Sequence[Transaction]
+    transactions: Sequence[AnyTransaction]
     times_seconds: Floats
     scores: Floats
     thresholds: Floats
@@ -70,7 +71,7 @@ class Detector:
     """Share of the legitimate examples that go to the log, of those that the model asks for."""
 
     def on_transactions(
-        self, partition: int, batch: Sequence[Transaction], before: Before | None = None
+        self, partition: int, batch: Sequence[AnyTransaction], before: Before | None = None
     ) -> Decisions:
         """Decide about each transaction: score it by the past, hold score and features.
 
@@ -91,8 +92,8 @@ class Detector:
             thresholds = self._thresholds(shard, times, scores)
             state = self.state()
         alerts = scores >= thresholds
-        name = shard.features.accounts.name
-        shard.pending.add(batch, times, scores, alerts, features, name=name)
+        as_held = shard.features.accounts.as_held
+        shard.pending.add(batch, times, scores, alerts, features, names=as_held)
         shard.windows.decided(
             times,
             scores,
@@ -110,7 +111,7 @@ class Detector:
         return Decisions(batch, times, scores, thresholds, alerts, why)
 
     def on_labels(
-        self, partition: int, batch: Sequence[Label], before: Before | None = None
+        self, partition: int, batch: Sequence[AnyLabel], before: Before | None = None
     ) -> tuple[Joined, list[Example]]:
         """Join labels with their transactions: windows mature, a few examples go to the log.
 
@@ -127,33 +128,23 @@ class Detector:
             _count(shard, joined)
         always = joined.frauds | corrects
         state = before.state if before else self.state()
-        thinned = state.get("thinning", 1.0) * self.model.sampling_rates(
-            joined.scores, state["fraud_prior"]
-        )
-        rates = np.where(always, 1.0, thinned)
-        weights = 1.0 / rates
-        seed, names = self.settings.seed, shard.features.names
-        sent = [
-            row
-            for row, (label, sure, rate) in enumerate(
-                zip(joined.labels, always.tolist(), rates.tolist(), strict=True)
-            )
-            if sure or kept(label.transaction_id, rate, seed)
-        ]
+        rates = np.where(always, 1.0, self.model.sampling_rates(joined.scores, state))
+        weights, names = 1.0 / rates, shard.features.names
+        ids = [label.transaction_id for label in joined.labels]
+        sent = np.flatnonzero(kept(ids, rates, self.settings.seed))
         shard.pending.sent(joined.slots[sent], weights[sent])
-        return joined, [_example(joined, row, names, float(weights[row])) for row in sent]
+        return joined, [_example(joined, row, names, float(weights[row])) for row in sent.tolist()]
 
-    def on_examples(self, batch: Sequence[Example], position: int) -> None:
+    def on_examples(self, batch: Sequence[AnyExample], position: int) -> None:
         """Learn examples in the order of the training log, up to `position` in it."""
         for example in batch:
             self.model.learn(example)
         self.model.position = position
 
     def state(self) -> dict[str, float]:
-        """Return the figures of now that decisions carry: those of the model, and the thinning."""
+        """Return the figures of now that decisions carry."""
         found = self.model.state()
-        rate = found["sampling_rate"] * self.thinning
-        return {**found, "sampling_rate": rate, "thinning": self.thinning}
+        return {**found, "sampling_rate": found["sampling_rate"] * self.thinning}
 
     def _thresholds(self, shard: Shard, times: Floats, scores: Floats) -> Floats:
         """That of the labels for all; the budget's while there are too few labels."""
@@ -198,9 +189,9 @@ class Detector:
         )
 
 
-def _first_seen(shard: Shard, batch: Sequence[Transaction]) -> list[Transaction]:
+def _first_seen(shard: Shard, batch: Sequence[AnyTransaction]) -> list[AnyTransaction]:
     """Leave out transactions whose id was decided before, in this batch or as far as it is held."""
-    fresh: dict[str, Transaction] = {}
+    fresh: dict[str, AnyTransaction] = {}
     for tx in batch:
         if tx.transaction_id in shard.pending or tx.transaction_id in fresh:
             shard.duplicates += 1
@@ -223,8 +214,8 @@ def _correct(shard: Shard, joined: Joined) -> None:
 
 def _example(joined: Joined, row: int, names: Sequence[str], weight: float) -> Example:
     label = joined.labels[row]
-    # Every value is one that was checked when it came, or computed here.
-    return Example.model_construct(
+    return Example(
+        version=1,
         transaction_id=label.transaction_id,
         timestamp=utc(float(joined.times_seconds[row])),
         labelled_at=label.labelled_at,

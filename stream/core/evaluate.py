@@ -14,7 +14,8 @@ import numpy as np
 from stream.core.detector import Decisions, Detector
 from stream.core.pending import Bools, Floats, Joined
 from stream.core.windows import f_beta, log_loss, ranked_average_precision
-from stream.events import Label, Transaction, utc
+from stream.core.wire import AnyLabel, Label
+from stream.events import Transaction, utc
 
 Row = tuple[Transaction, bool | None]
 """A transaction and whether it is a fraud; None where nobody knows: no label, no grade."""
@@ -194,7 +195,7 @@ def evaluate(
     """
     detector.open(0)
     settings = detector.settings
-    due: deque[tuple[int, list[Label]]] = deque()
+    due: deque[tuple[int, list[AnyLabel]]] = deque()
     busy_seconds = 0.0
 
     def learn_until(slice_: float) -> float:

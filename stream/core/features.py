@@ -28,7 +28,7 @@ from stream.core.accounts import (
 )
 from stream.core.novelty import Novelty
 from stream.core.own import OwnFeatures
-from stream.events import Transaction
+from stream.core.wire import AnyTransaction
 from stream.settings import OwnError
 
 Floats = NDArray[np.float64]
@@ -78,11 +78,11 @@ class Features:
         self._types = {name: i for i, name in enumerate(types)}
         self._step_origin = step_origin
 
-    def times_seconds(self, batch: Sequence[Transaction]) -> Floats:
+    def times_seconds(self, batch: Sequence[AnyTransaction]) -> Floats:
         """Return the event times, shape (n,)."""
         return np.array([tx.time_seconds(self._step_origin) for tx in batch], dtype=np.float64)
 
-    def transform(self, batch: Sequence[Transaction], times_seconds: Floats) -> Rows:
+    def transform(self, batch: Sequence[AnyTransaction], times_seconds: Floats) -> Rows:
         """Return the features of each transaction, shape (n, len(names)), and count it.
 
         Row i knows all earlier rows. Splitting a batch changes nothing.

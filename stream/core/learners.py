@@ -18,8 +18,11 @@ from stream.core.weighting import HARDEST
 from stream.events import logit
 from stream.settings import OwnError, Settings
 
-LEAST_RATE, MOST_RATE = 0.05, 0.2
-"""Of the legitimate examples, `auto` sends at least and at most so many to the training log."""
+FIRST_RATE, MOST_RATE = 0.05, 0.2
+"""Of the legitimate examples, `auto` sends to the training log at least the former in the
+beginning, and at most the latter."""
+PLENTY = 10_000
+"""Legitimate examples learned, from which on their number alone asks for fewer."""
 _FURTHEST = 5.0
 """Standard deviations from the mean that a value counts for at most in a linear model."""
 MILD, HARSH = 0.03, 0.1
@@ -197,17 +200,19 @@ def committee(settings: Settings) -> Committee:
     return Committee(members)
 
 
-def log_rate(settings: Settings, prior: float) -> float:
+def log_rate(settings: Settings, prior: float, learned: float = 0.0) -> float:
     """Return the mean rate at which legitimate examples go to the training log, in (0, 1].
 
-    What the mildest of the members can use. `auto` bounds what learning costs, and what a log
-    nearly without legitimate examples would not teach.
+    What the mildest of the members can use. `auto` bounds what learning costs, and sends more than
+    a balanced log needs as long as few legitimate examples were `learned`: by then it is their
+    number that teaches what is usual. The more there are, the less the next one adds.
     """
     strategy = settings.rebalance
     if strategy == "auto":
         if ":" in settings.learner:
             return 1.0
-        return min(max(sampling_rate(prior, LOG_SHARE), LEAST_RATE), MOST_RATE)
+        first = FIRST_RATE * min(PLENTY / max(learned, 1.0), 1.0)
+        return min(max(sampling_rate(prior, LOG_SHARE), first), MOST_RATE)
     rate = sampling_rate(prior, settings.target_share)
     return {
         "under": rate,
@@ -218,8 +223,10 @@ def log_rate(settings: Settings, prior: float) -> float:
     }.get(strategy, 1.0)
 
 
-def log_rates(settings: Settings, prior: float, scores: Floats) -> Floats:
+def log_rates(settings: Settings, rate: float, prior: float, scores: Floats) -> Floats:
     """Return the rate at which a legitimate example of each score goes to the log, shape (n,).
+
+    Their mean is `rate`, where the scores have the mean of the fraud prior.
 
     With `auto`, half of them by chance and half in proportion to the score they were given,
     ``min(1, r / 2 * (1 + score / prior))``: few easy examples teach what is easy, and what is taken
@@ -227,8 +234,7 @@ def log_rates(settings: Settings, prior: float, scores: Floats) -> Floats:
     that nothing is biased. Local case-control sampling (Fithian and Hastie, Annals of Statistics
     42, 2014) with a floor. Elsewhere all alike.
     """
-    rate = log_rate(settings, prior)
-    if settings.rebalance != "auto" or rate == 1.0:
+    if settings.rebalance != "auto" or ":" in settings.learner:
         return np.full(len(scores), rate)
     return np.minimum(rate / 2.0 * (1.0 + scores / prior), 1.0)
 

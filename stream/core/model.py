@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from concurrent.futures import Executor
 
 import numpy as np
@@ -12,7 +13,7 @@ from stream.core.features import Floats, Rows
 from stream.core.learners import committee, log_rate, log_rates
 from stream.core.rebalance import ClassPrior
 from stream.core.threshold import MAX_SCORE, Threshold, parse_policy
-from stream.events import Example
+from stream.core.wire import AnyExample
 from stream.settings import Settings
 
 
@@ -34,19 +35,23 @@ class Model:
         self.position = 0
         """Position in the training log: the next example to learn."""
         self.learned = 0
-        self._block: list[Example] = []
+        self._block: list[AnyExample] = []
         """Learned with the next block of the committee."""
 
     @property
     def sampling_rate(self) -> float:
         """Mean rate at which legitimate examples go to the log."""
-        return log_rate(self.settings, self.prior.value)
+        return log_rate(self.settings, self.prior.value, self.learned_prior.legitimate)
 
-    def sampling_rates(self, scores: Floats, prior: float) -> Floats:
-        """Return the rate at which a legitimate example of each score goes to the log."""
-        return log_rates(self.settings, prior, scores)
+    def sampling_rates(self, scores: Floats, state: Mapping[str, float]) -> Floats:
+        """Return the rate at which a legitimate example of each score goes to the log.
 
-    def learn(self, example: Example) -> None:
+        `state` holds the figures of then: the mean rate, and the fraud prior.
+        """
+        rate, prior = state["sampling_rate"], state["fraud_prior"]
+        return log_rates(self.settings, rate, prior, scores)
+
+    def learn(self, example: AnyExample) -> None:
         """Learn one example of the log."""
         self._count(example)
         self._block.append(example)
@@ -64,7 +69,7 @@ class Model:
             self.habit.learn(example.features, example.weight)
         self.learned += 1
 
-    def _count(self, example: Example) -> None:
+    def _count(self, example: AnyExample) -> None:
         """Count an example in the class priors: a correction in the place of what it corrects."""
         is_fraud, weight, wrong = example.is_fraud, example.weight, example.corrects_weight
         if wrong is None:
@@ -75,7 +80,7 @@ class Model:
         self.prior.correct(is_fraud=is_fraud, weight=weight, instead_of=wrong)
         self.learned_prior.correct(is_fraud=is_fraud, weight=1.0, instead_of=learned)
 
-    def judge(self, example: Example, score: float) -> None:
+    def judge(self, example: AnyExample, score: float) -> None:
         """Put an example on the threshold's curve with the score that it would be given by now.
 
         Not the score that it was given: the threshold is for the scores to come, and those of a
@@ -97,7 +102,7 @@ class Model:
 
     def scores(self, names: tuple[str, ...], rows: Rows) -> Floats:
         """Return the probability of fraud of each row, shape (n,), below 1."""
-        votes = self.committee.votes(names, rows)
+        votes = self.committee.heard_votes(names, rows)
         return np.minimum(self.committee.probabilities(votes), MAX_SCORE)
 
     def log_odds(self, names: tuple[str, ...], rows: Rows) -> Floats:
@@ -122,6 +127,6 @@ class Model:
         }
 
 
-def _replaces(example: Example) -> bool:
+def _replaces(example: AnyExample) -> bool:
     """Whether an example takes the place of one that was learned before."""
     return bool(example.corrects_weight)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.events import MAX_AMOUNT, Transaction
+from stream.core.wire import AnyTransaction
+from stream.events import MAX_AMOUNT
 from stream.settings import OwnError
 
 Column = NDArray[np.float64]
@@ -72,17 +73,19 @@ class OwnFeatures:
                 f"features {table!r} is {type(found).__name__}: give a mapping of names to "
                 "functions that take a transaction and return a number"
             )
-        self._functions: dict[str, Callable[[Transaction], float]] = dict(found)
+        self._functions: dict[str, Callable[[AnyTransaction], float]] = dict(found)
         self.names = tuple(self._functions)
 
-    def columns(self, batch: Sequence[Transaction]) -> list[Column]:
+    def columns(self, batch: Sequence[AnyTransaction]) -> list[Column]:
         """Return one column of shape (n,) per feature."""
         return [
             np.array([self._value(name, function, tx) for tx in batch], dtype=np.float64)
             for name, function in self._functions.items()
         ]
 
-    def _value(self, name: str, function: Callable[[Transaction], float], tx: Transaction) -> float:
+    def _value(
+        self, name: str, function: Callable[[AnyTransaction], float], tx: AnyTransaction
+    ) -> float:
         try:
             value = float(function(tx))
         except Exception as error:

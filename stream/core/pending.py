@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.packing import pack, unpack
-from stream.events import Label, Transaction
+from stream.core.wire import AnyLabel, AnyTransaction, written
+from stream.events import Label
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
@@ -26,7 +27,7 @@ _TIME, _SCORE, _AMOUNT, _LABELLED_AT, _SENT = range(5)
 class Joined(NamedTuple):
     """Labels that met their transaction, as columns of one length."""
 
-    labels: list[Label]
+    labels: list[AnyLabel]
     frauds: Bools
     times_seconds: Floats
     scores: Floats
@@ -87,8 +88,8 @@ class Pending:
         self._origins: list[str] = []
         self._destinations: list[str] = []
         self._slots: dict[str, int] = {}
-        self._early: OrderedDict[str, Label] = OrderedDict()
-        self._met: list[Label] = []
+        self._early: OrderedDict[str, AnyLabel] = OrderedDict()
+        self._met: list[AnyLabel] = []
         self._next = 0
         self._allocate(min(4096, max_pending))
 
@@ -106,17 +107,17 @@ class Pending:
 
     def add(
         self,
-        batch: Sequence[Transaction],
+        batch: Sequence[AnyTransaction],
         times_seconds: Floats,
         scores: Floats,
         alerts: Bools,
         features: Rows,
         *,
-        name: Callable[[str], str] = str,
+        names: Callable[[Sequence[str]], list[str]] = list,
     ) -> None:
         """Hold transactions with the score and decision they were given.
 
-        `name` gives the text to keep of an account's name: one for all its transactions, where
+        `names` gives the texts to keep of accounts' names: one for all transactions of each, where
         somebody has it anyway, takes a fifth less memory.
         """
         first = 0
@@ -126,8 +127,8 @@ class Pending:
             self._make_room(here)
             ids = [tx.transaction_id for tx in batch[rows]]
             self._ids[here] = ids
-            self._origins[here] = [name(tx.nameOrig) for tx in batch[rows]]
-            self._destinations[here] = [name(tx.nameDest) for tx in batch[rows]]
+            self._origins[here] = names([tx.nameOrig for tx in batch[rows]])
+            self._destinations[here] = names([tx.nameDest for tx in batch[rows]])
             self._slots.update(zip(ids, range(here.start, here.stop), strict=True))
             self._numbers[here, _TIME] = times_seconds[rows]
             self._numbers[here, _SCORE] = scores[rows]
@@ -141,14 +142,14 @@ class Pending:
                 self._met += [label for label in met if label is not None]
             first, self._next = rows.stop, here.stop % self.max_pending
 
-    def join(self, labels: Sequence[Label]) -> Joined:
+    def join(self, labels: Sequence[AnyLabel]) -> Joined:
         """Return the labels that meet their transaction now, those that came early included.
 
         Of a transaction comes one at most, the one that holds, and only where it is the first or
         says other than the one returned before. Those are taken to be thinned away until `sent`
         says otherwise.
         """
-        found: dict[int, Label] = {}
+        found: dict[int, AnyLabel] = {}
         known: dict[int, bool] = {}
         """Of those labelled before: what was said then."""
         labelled_at = self._numbers[:, _LABELLED_AT]
@@ -213,7 +214,7 @@ class Pending:
             "labelled": self._labelled[by_age],
             "frauds": self._frauds[by_age],
             "features": self._features[by_age],
-            "early": pack([label.model_dump_json() for label in waiting]),
+            "early": pack([written(label).decode() for label in waiting]),
             "counters": np.array([self.expired, self.unknown, self.repeated, self.corrected]),
         }
 
@@ -238,7 +239,7 @@ class Pending:
         self.expired, self.unknown, self.repeated, self.corrected = state["counters"].tolist()
         self._met, self._early = [], OrderedDict()
         for text in unpack(state["early"]):
-            label = Label.model_validate_json(text)
+            label: AnyLabel = Label.model_validate_json(text)
             if label.transaction_id in self._slots:
                 self._met.append(label)
             else:
@@ -253,7 +254,7 @@ class Pending:
                 del self._slots[transaction_id]
             self.expired += int((~self._labelled[here]).sum())
 
-    def _contradicts(self, slot: int, label: Label, found: Label | None) -> bool:
+    def _contradicts(self, slot: int, label: AnyLabel, found: AnyLabel | None) -> bool:
         """Whether a label corrects the one that holds, which may be `found` now; counts either."""
         seconds = label.labelled_at.timestamp()
         newer = bool(seconds >= self._numbers[slot, _LABELLED_AT])
@@ -265,7 +266,7 @@ class Pending:
         self.repeated += 1
         return False
 
-    def _wait(self, label: Label) -> None:
+    def _wait(self, label: AnyLabel) -> None:
         before = self._early.get(label.transaction_id)
         if before is not None:
             if label.labelled_at < before.labelled_at:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import abc
 import hashlib
 import random
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from river import base
 
 from stream.core.rates import F, Rates
 
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 Label = bool | str | int
 FeatureDict = dict[Hashable, Any]
 
@@ -88,16 +93,26 @@ def sampling_rate(prior: float, target_share: float) -> float:
     return min(1.0, odds * (1.0 - target_share) / target_share)
 
 
-def kept(transaction_id: str, rate: float, seed: int) -> bool:
-    """Whether a legitimate example is kept at this rate: a fair coin that every run throws alike.
+def kept(transaction_ids: Sequence[str], rates: Floats, seed: int) -> Bools:
+    """Whether each example is kept at its rate, shape (n,): fair coins that every run throws alike.
 
-    The coin is a hash of id and seed, so that a replay keeps what was kept before.
+    A coin is a hash of id and seed, so that a replay keeps what was kept before.
 
-    >>> sum(kept(str(i), 0.1, seed=1) for i in range(10_000))
+    >>> int(kept([str(i) for i in range(10_000)], np.full(10_000, 0.1), seed=1).sum())
     1061
     """
-    digest = hashlib.blake2b(transaction_id.encode(), digest_size=8, key=seed.to_bytes(8, "big"))
-    return int.from_bytes(digest.digest(), "big") < rate * 2.0**64
+    begun, coins = _coin(seed), []
+    for transaction_id in transaction_ids:
+        coin = begun.copy()
+        coin.update(transaction_id.encode())
+        coins.append(coin.digest())
+    thrown: Bools = np.frombuffer(b"".join(coins), dtype=">u8") < rates * 2.0**64
+    return thrown | (rates >= 1.0)
+
+
+@lru_cache(maxsize=16)
+def _coin(seed: int) -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=8, key=seed.to_bytes(8, "big"))
 
 
 class Sampler(base.Wrapper[base.Classifier], base.Classifier):

@@ -76,15 +76,19 @@ def stack(  # noqa: PLR0917 - three columns, then how
     def loss(theta: Floats) -> tuple[float, Floats]:
         margin = sign * (x @ theta)
         away = theta[1:] - prior
-        wrong = -sign * weights / (1.0 + np.exp(np.clip(margin, -50.0, 50.0)))
-        slope = x.T @ wrong
+        near = np.exp(-np.abs(margin))  # of one exponential come the loss and its slope
+        wrong = np.where(margin < 0.0, 1.0, near) / (1.0 + near)
+        slope = x.T @ (-sign * weights * wrong)
         slope[0] += _BIAS * theta[0]
         slope[1:] += strength * away
-        value = weights @ np.logaddexp(0.0, -margin) + strength / 2.0 * float(away @ away)
+        losses = np.log1p(near) - np.minimum(margin, 0.0)
+        value = weights @ losses + strength / 2.0 * float(away @ away)
         return float(value + _BIAS / 2.0 * theta[0] ** 2), slope
 
     bounds = [(-_FURTHEST, _FURTHEST), *[(0.0, None)] * votes.shape[1]]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    found = minimize(
+        loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": _CLOSE}
+    )
     best: Floats = np.asarray(found.x, dtype=np.float64)
     return best
 
@@ -115,3 +119,5 @@ _BIAS = 0.1
 _STEPS, _NEAR = 30, 1e-6
 """Newton's method: steps at most, no further than 1 each, and how small the last one is."""
 _FURTHEST = 12.0
+_CLOSE = 1e-6
+"""Relative gain of a step at which the coefficients are good enough."""

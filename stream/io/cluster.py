@@ -354,17 +354,20 @@ def pause(consumer: Client, skip: Collection[TopicPartition]) -> None:
 
 def records(batches: dict[Any, list[Any]]) -> list[Record]:
     """What a kafka-python consumer polled, as records of the bus."""
+    make = Record._make
     return [
-        Record(
-            message.topic,
-            message.partition,
-            message.offset,
-            message.timestamp,
-            message.key,
-            message.value,
-            tuple((name, value or b"") for name, value in message.headers)
-            if message.headers
-            else (),
+        make(
+            (
+                message.topic,
+                message.partition,
+                message.offset,
+                message.timestamp,
+                message.key,
+                message.value,
+                tuple((name, value or b"") for name, value in message.headers)
+                if message.headers
+                else (),
+            )
         )
         for messages in batches.values()
         for message in messages

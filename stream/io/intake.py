@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from math import isnan, nan
+from operator import itemgetter
 
-from stream.core.alignment import Alignment, Item
-from stream.core.decode import Reject, decode
+import numpy as np
+
+from stream.core import decode
+from stream.core.alignment import Alignment, Taken
+from stream.core.decode import Reject
 from stream.core.detector import Before, Decisions, Detector
-from stream.core.pending import Joined
-from stream.events import Example, Label, Transaction
+from stream.core.pending import Floats, Joined
+from stream.core.wire import AnyLabel, AnyTransaction, Example
 from stream.io.bus import Record, TopicPartition
 from stream.settings import Settings
 
-Input = Transaction | Label | Reject
-Batch = Sequence[tuple[Record, Input]]
+Input = AnyTransaction | AnyLabel | Reject
+Batch = Sequence[Taken[TopicPartition, tuple[Record, Input]]]
+"""Records of transactions or of labels, by partition, with what they carry."""
 
 _BUFFERED = 50_000
 """Records of one input that wait for the other before it is no longer read."""
@@ -60,44 +68,62 @@ class Intake:
         """Return the inputs of which enough waits."""
         return self._alignment.full()
 
-    def put(self, records: Iterable[Record]) -> None:
+    def put(self, records: Sequence[Record]) -> None:
         """Take in records; those of partitions that are not open are dropped."""
-        self._alignment.put(map(self._item, records))
+        for place, group in groupby(records, key=itemgetter(0, 1)):
+            source, of_one = TopicPartition(*place), list(group)
+            inputs, times = self.read(of_one)
+            self._alignment.put(
+                source,
+                list(zip(of_one, inputs, strict=True)),
+                self._steady(source, times),
+                np.array([len(record.value or b"") for record in of_one]),
+            )
 
     def take(self, at_end: Callable[[TopicPartition], bool], *, patient: bool = True) -> Batch:
         """Return what may be handled next, see `Alignment.take`."""
-        items = self._alignment.take(self.settings.max_batch, at_end, patient=patient)
-        return [item.value for item in items]
+        return self._alignment.take(self.settings.max_batch, at_end, patient=patient)
 
-    def read(self, record: Record) -> tuple[Input, float | None]:
-        """Return what a record carries and its event time in seconds.
+    def read(self, records: Sequence[Record]) -> tuple[list[Input], Floats]:
+        """Return what the records of an input carry, or why it is not taken, and event times.
 
-        Or the reason why it is not taken, and None.
+        Those are seconds, shape (n,); NaN where there is nothing.
         """
-        kind: type[Transaction] | type[Label]
-        kind = Transaction if record.topic == self.settings.transactions_topic else Label
-        value: Input = decode(record.value, kind, self.settings.max_record_bytes)
-        if isinstance(value, Reject):
-            return value, None
-        if isinstance(value, Transaction):
-            name, seconds = "timestamp", value.time_seconds(self.settings.step_origin)
+        most, origin = self.settings.max_record_bytes, self.settings.step_origin
+        inputs: list[Input]
+        if records[0].topic == self.settings.transactions_topic:
+            name = "timestamp"
+            inputs = [decode.transaction(record.value, most) for record in records]
         else:  # one of a time to come would hold against every correction until then
-            name, seconds = "labelled_at", value.labelled_at.timestamp()
-        ahead_days = (seconds - record.timestamp_ms / 1000.0) / 86_400.0
-        if ahead_days > self.settings.max_ahead_days:
-            return Reject(f"{name}: {ahead_days:.0f} days ahead of its publication"), None
-        return value, seconds
+            name = "labelled_at"
+            inputs = [decode.label(record.value, most) for record in records]
+        times = np.array([_seconds(each, origin) for each in inputs])
+        published = np.array([record.timestamp_ms for record in records]) / 1000.0
+        ahead_days = (times - published) / 86_400.0
+        for at in np.flatnonzero(ahead_days > self.settings.max_ahead_days).tolist():
+            inputs[at] = Reject(f"{name}: {ahead_days[at]:.0f} days ahead of its publication")
+            times[at] = nan
+        return inputs, times
 
-    def _item(self, record: Record) -> Item[TopicPartition, tuple[Record, Input]]:
-        source = TopicPartition(record.topic, record.partition)
-        value, seconds = self.read(record)
+    def _steady(self, source: TopicPartition, times: Floats) -> Floats:
+        """Times that are there for all records of a source, and jump ahead by no more than so."""
         last = self._last_seconds.get(source)
-        if seconds is None:  # goes with the message before it
-            seconds = last or 0.0
-        if last is not None:
-            seconds = min(seconds, last + _JUMP_SECONDS)
-        self._last_seconds[source] = seconds
-        return Item(source, record.offset, seconds, (record, value), len(record.value or b""))
+        jumps = np.diff(times, prepend=times[0] if last is None else last)
+        if not (jumps <= _JUMP_SECONDS).all():  # nor is one without a time
+            steady = []
+            for seconds in times.tolist():
+                at = (last or 0.0) if isnan(seconds) else seconds  # with the one before it
+                last = at if last is None else min(at, last + _JUMP_SECONDS)
+                steady.append(last)
+            times = np.array(steady)
+        self._last_seconds[source] = float(times[-1])
+        return times
+
+
+def _seconds(value: Input, step_origin: datetime) -> float:
+    if isinstance(value, AnyTransaction):
+        return value.time_seconds(step_origin)
+    return nan if isinstance(value, Reject) else value.labelled_at.timestamp()
 
 
 @dataclass(slots=True)
@@ -121,20 +147,19 @@ def handle(detector: Detector, batch: Batch, before: Mapping[int, Before] | None
     What was decided `before`, by partition, stands (see `Detector.on_transactions`).
     """
     outcome, before = Outcome(), before or {}
-    transactions: dict[int, list[Transaction]] = {}
-    labels: dict[int, list[Label]] = {}
-    ends: dict[tuple[str, int], int] = {}
-    for record, value in batch:
-        ends[record.topic, record.partition] = record.offset + 1
-        if isinstance(value, Transaction):
-            transactions.setdefault(record.partition, []).append(value)
-            outcome.decided.append(record)
-        elif isinstance(value, Label):
-            labels.setdefault(record.partition, []).append(value)
-            outcome.labels += 1
-        else:
-            outcome.rejects.append((record, value))
-    outcome.positions = {TopicPartition(*source): end for source, end in ends.items()}
+    transactions: dict[int, list[AnyTransaction]] = {}
+    labels: dict[int, list[AnyLabel]] = {}
+    for source, pairs in batch:
+        outcome.positions[source] = pairs[-1][0].offset + 1
+        for record, each in pairs:
+            if isinstance(each, Reject):
+                outcome.rejects.append((record, each))
+            elif isinstance(each, AnyTransaction):
+                outcome.decided.append(record)
+                transactions.setdefault(source.partition, []).append(each)
+            else:
+                outcome.labels += 1
+                labels.setdefault(source.partition, []).append(each)
     for partition, arrived in transactions.items():
         known = before.get(partition)
         outcome.decisions[partition] = detector.on_transactions(partition, arrived, known)

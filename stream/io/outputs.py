@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from stream.core.decode import Reject
-from stream.events import Alert, Decided, Example, alert_id, utc
+from stream.core.wire import Decided, Example, written
+from stream.events import Alert, alert_id, utc
 from stream.io.bus import Message, Record, TopicPartition
 from stream.io.dead_letters import REPLAYED_FROM
 from stream.io.intake import Outcome
@@ -82,19 +83,19 @@ class Outputs:
                 spans.append((begin, outcome.positions.get(source, begin)))
             found = outcome.decisions.get(partition)
             # Every value is one that was checked when it came, or computed here.
-            decided = Decided.model_construct(
+            decided = Decided(
+                version=1,
                 transactions=spans[0],
                 labels=spans[1],
                 decided_at=now,
-                transaction_ids=tuple(tx.transaction_id for tx in found.transactions)
-                if found
-                else (),
-                scores=tuple(found.scores.tolist()) if found else (),
-                thresholds=tuple(found.thresholds.tolist()) if found else (),
+                transaction_ids=[tx.transaction_id for tx in found.transactions] if found else [],
+                scores=found.scores.tolist() if found else [],
+                thresholds=found.thresholds.tolist() if found else [],
                 state=dict(state),
             )
-            value = decided.model_dump_json().encode()
-            messages.append(Message(settings.decisions_topic, None, value, partition=partition))
+            messages.append(
+                Message(settings.decisions_topic, None, written(decided), partition=partition)
+            )
         return messages
 
     def _alert(self, alert: Alert) -> Message:
@@ -103,8 +104,7 @@ class Outputs:
 
     def _example(self, example: Example) -> Message:
         key = example.transaction_id.encode()
-        value = example.model_dump_json(exclude_none=True).encode()
-        return Message(self._settings.training_topic, key, value)
+        return Message(self._settings.training_topic, key, written(example))
 
     def _dead_letter(self, record: Record, reject: Reject) -> Message:
         headers = {

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
+from stream.core.alignment import Taken
 from stream.core.decode import Reject, decode
 from stream.core.detector import Before, Detector
 from stream.events import Decided
@@ -223,10 +224,11 @@ class _Again:
             if not self._read(0.05, wanted=ends) and not self._still_wanted():
                 return
         intake = Intake(self._detector.settings)
+        taken = {source: self._take(each, source, end) for source, end in ends.items()}
         batch = [
-            (record, intake.read(record)[0])
-            for source, end in ends.items()
-            for record in self._take(each, source, end)
+            Taken(source, list(zip(records, intake.read(records)[0], strict=True)))
+            for source, records in taken.items()
+            if records
         ]
         pairs = zip(decided.scores, decided.thresholds, strict=True)
         scores = dict(zip(decided.transaction_ids, pairs, strict=True))

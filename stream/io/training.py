@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from collections.abc import Sequence
 from threading import Event
 
-from stream.core.decode import Reject, decode
+from stream.core.decode import Reject, example
 from stream.core.detector import Detector
-from stream.events import Example
+from stream.core.wire import AnyExample, Example
 from stream.io.bus import Reader, TopicPartition
 from stream.settings import Settings
 
@@ -32,8 +33,10 @@ class TrainingLog:
         self._source = TopicPartition(settings.training_topic, 0)
         self._reader = reader
         self._detector = detector
-        self._read: deque[tuple[int, Example | None]] = deque()
+        self._read: deque[tuple[int, AnyExample | None]] = deque()
         """Read and not yet learned, each with the position behind it; None cannot be read."""
+        self._written_until = -1
+        """Position behind the last example that this worker wrote."""
 
     def open(self) -> None:
         """Learn from the model's position, or the nearest that the log holds, up to its end."""
@@ -75,18 +78,32 @@ class TrainingLog:
                 end = self._reader.end(self._source)
                 log.info("learning the training log: %d, from %d to %d", model.position, begun, end)
 
+    def learn_written(self, examples: Sequence[Example], end: int) -> None:
+        """Learn examples that this worker has just put into the log, the last of them before `end`.
+
+        Where nothing else lies between the model's position and them, they are not read back.
+        """
+        begin, position = end - len(examples), self._detector.model.position
+        # One position behind what it wrote before, and then its own again: between the two lies
+        # the mark that Kafka puts at the end of a transaction, which comes before the next one.
+        at_mark = position == self._written_until and begin == position + 1
+        self._written_until = end
+        if self._read or not (begin == position or at_mark):
+            self.learn(end)
+            return
+        self._detector.on_examples(examples, end)
+        self._reader.assign({self._source: end})
+
     def close(self) -> None:
         self._reader.close()
 
     def _fetch(self, timeout_seconds: float) -> bool:
         """Read one poll's worth; return whether anything waits to be learned."""
         for record in self._reader.poll(self._settings.max_batch, timeout_seconds):
-            example = decode(record.value, Example, _MAX_EXAMPLE_BYTES)
-            if isinstance(example, Reject):
-                log.error(
-                    "training log, offset %d is passed over: %s", record.offset, example.reason
-                )
-            self._read.append((record.offset + 1, None if isinstance(example, Reject) else example))
+            found = example(record.value, _MAX_EXAMPLE_BYTES)
+            if isinstance(found, Reject):
+                log.error("training log, offset %d is passed over: %s", record.offset, found.reason)
+            self._read.append((record.offset + 1, None if isinstance(found, Reject) else found))
         if not self._read:  # what lies between, such as the marks of transactions, is passed over
             position = self._reader.position(self._source)
             self._detector.on_examples([], max(position, self._detector.model.position))

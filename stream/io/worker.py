@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 from typing import Any, Protocol
@@ -200,8 +200,9 @@ class Worker:
         records = self._consumer.poll(self.settings.max_batch, wait_seconds, self._intake.full())
         self._silent_polls = 0 if batch or records else self._silent_polls + 1
         given = self._follow_assignment()  # these are read anew, from where their state stands
-        self._intake.put(record for record in records if record.partition not in given)
-        self._learn()
+        self._intake.put([record for record in records if record.partition not in given])
+        with self._timed():
+            self._training.learn()
         self._report_and_save()
         return bool(batch or records)
 
@@ -242,13 +243,18 @@ class Worker:
         self.reporting.count(outcome)
         self._store.put_alerts(alerts)
         self._score(outcome)
-        self._learn(ends.get(TopicPartition(self.settings.training_topic, 0), 0))
+        if outcome.examples:
+            with self._timed():
+                end = ends[TopicPartition(self.settings.training_topic, 0)]
+                self._training.learn_written(outcome.examples, end)
         self._keep_budget(len(outcome.decided))
         self._limit_rejects(batch)
 
-    def _learn(self, until: int = 0) -> None:
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Count the processor time of what is done in it as that of learning."""
         begun = time.thread_time()
-        self._training.learn(until)
+        yield
         self._learning_seconds += time.thread_time() - begun
 
     def _learned(self) -> tuple[int, float]:
@@ -298,10 +304,11 @@ class Worker:
         only holds more of the same.
         """
         window = self.settings.reject_window
-        self._rejects += [
-            at for at, (_, value) in enumerate(batch, self._judged) if isinstance(value, Reject)
-        ]
-        self._judged += len(batch)
+        for _, pairs in batch:
+            self._rejects += [
+                at for at, (_, value) in enumerate(pairs, self._judged) if isinstance(value, Reject)
+            ]
+            self._judged += len(pairs)
         while self._rejects and self._rejects[0] < self._judged - window:
             self._rejects.popleft()
         count = min(self._judged, window)

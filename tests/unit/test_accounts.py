@@ -192,8 +192,9 @@ def test_a_name_is_held_once_whoever_asks_for_it() -> None:
     accounts = Accounts([1.0], 64)
     first, again = "".join(["regu", "lar"]), "".join(["regul", "ar"])
     observe(accounts, [(first, 0, 0, 1.0)])
-    assert accounts.name(again) is first
-    assert accounts.name("unknown") == "unknown"
+    held, unknown = accounts.as_held([again, "unknown"])
+    assert held is first
+    assert unknown == "unknown"
 
 
 @given(events, labels, events)

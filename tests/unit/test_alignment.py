@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.alignment import Alignment, Item
+from stream.core.alignment import Alignment, Taken
 
 SLICE = 10
 
@@ -19,14 +20,23 @@ def alignment(partitions: int = 1) -> Alignment[str, str]:
     return aligned
 
 
-def items(source: str, times: list[int]) -> list[Item[str, str]]:
-    return [Item(source, i, float(t), f"{source}@{t}") for i, t in enumerate(times)]
+def put(aligned: Alignment[str, str], source: str, times: list[int], size: int = 0) -> None:
+    values, sizes = [f"{source}@{t}" for t in times], np.full(len(times), size)
+    aligned.put(source, values, np.array(times, dtype=np.float64), sizes)
+
+
+def apart(batch: list[Taken[str, str]]) -> list[list[str]]:
+    """What comes out at once: transactions, then labels; each that there are."""
+    values = [value for taken in batch for value in taken.values]
+    kinds = [[v for v in values if v.startswith(kind)] for kind in "tl"]
+    assert values == [value for of_kind in kinds for value in of_kind]
+    return [of_kind for of_kind in kinds if of_kind]
 
 
 def drain(aligned: Alignment[str, str], ended: bool) -> list[list[str]]:
     batches = []
     while batch := aligned.take(1_000, lambda _: ended):
-        batches.append([item.value for item in batch])
+        batches += apart(batch)
     return batches
 
 
@@ -38,18 +48,19 @@ def test_the_order_does_not_depend_on_how_fast_each_topic_is_read(
     transactions: list[int], labels: list[int], chance: random.Random
 ) -> None:
     at_once = alignment()
-    at_once.put([*items("t0", transactions), *items("l0", labels)])
+    put(at_once, "t0", transactions)
+    put(at_once, "l0", labels)
     expected = drain(at_once, ended=True)
 
     aligned, got = alignment(), []
-    waiting = {"t0": items("t0", transactions), "l0": items("l0", labels)}
+    waiting = {"t0": transactions, "l0": labels}
     while any(waiting.values()):
         source = chance.choice([s for s, left in waiting.items() if left])
         count = chance.randint(1, 7)
-        aligned.put(waiting[source][:count])
+        put(aligned, source, waiting[source][:count])
         waiting[source] = waiting[source][count:]
         while batch := aligned.take(1_000, lambda s: not waiting[s]):
-            got.append([item.value for item in batch])
+            got += apart(batch)
 
     def flat(batches: list[list[str]]) -> list[str | tuple[str, ...]]:
         """Splitting a batch of transactions changes nothing; a batch of labels stays whole."""
@@ -66,7 +77,8 @@ def test_no_label_is_used_before_its_time_nor_a_slice_too_late(
     transactions: list[int], labels: list[int]
 ) -> None:
     aligned = alignment()
-    aligned.put([*items("t0", transactions), *items("l0", labels)])
+    put(aligned, "t0", transactions)
+    put(aligned, "l0", labels)
     known: list[int] = []
     for batch in drain(aligned, ended=True):
         times = [int(value.split("@")[1]) for value in batch]
@@ -82,27 +94,29 @@ def test_no_label_is_used_before_its_time_nor_a_slice_too_late(
 
 def test_a_source_that_is_behind_holds_up_the_others_and_one_at_its_end_does_not() -> None:
     aligned = alignment()
-    aligned.put(items("t0", [5, 15]))
+    put(aligned, "t0", [5, 15])
     assert not aligned.take(10, lambda s: s != "l0")
-    assert [i.value for i in aligned.take(10, lambda _: True)] == ["t0@5", "t0@15"]
+    assert drain(aligned, ended=True) == [["t0@5", "t0@15"]]
 
 
 def test_impatience_lets_out_what_waits_for_a_silent_source() -> None:
     aligned = alignment()
-    aligned.put(items("t0", [5]))
+    put(aligned, "t0", [5])
     assert aligned.take(10, lambda _: False, patient=False)
 
 
 def test_a_clock_gone_wrong_delays_only_its_own_input() -> None:
     aligned = alignment()
-    aligned.put([*items("t0", [5, 10**9]), *items("l0", [10**12])])
+    put(aligned, "t0", [5, 10**9])
+    put(aligned, "l0", [10**12])
     assert [b for batch in drain(aligned, ended=False) for b in batch] == ["t0@5", "t0@1000000000"]
     assert drain(aligned, ended=True) == [["l0@1000000000000"]]
 
 
 def test_records_of_a_closed_partition_are_forgotten() -> None:
     aligned = alignment(2)
-    aligned.put([*items("t0", [5]), *items("t1", [6]), *items("elsewhere", [1])])
+    for source, time in (("t0", 5), ("t1", 6), ("elsewhere", 1)):
+        put(aligned, source, [time])
     aligned.close("t0", "l0")
     assert len(aligned) == 1
     assert drain(aligned, ended=True) == [["t1@6"]]
@@ -111,20 +125,22 @@ def test_records_of_a_closed_partition_are_forgotten() -> None:
 def test_a_slice_of_labels_comes_whole_up_to_the_bound_of_what_may_wait() -> None:
     aligned: Alignment[str, str] = Alignment(SLICE, 20)
     aligned.open("t0", "l0")
-    aligned.put([*items("t0", [50]), *items("l0", [12] * 19)])
+    put(aligned, "t0", [50])
+    put(aligned, "l0", [12] * 19)
     assert not aligned.take(5, lambda _: False)
     assert not aligned.full()
-    aligned.put([Item("l0", 19, 12.0, "l0@12")])
+    put(aligned, "l0", [12])
     assert aligned.full() == ["l0"]
-    assert len(aligned.take(5, lambda _: False)) == 20
+    ((source, values),) = aligned.take(5, lambda _: False)
+    assert (source, len(values)) == ("l0", 20)
 
 
 def test_large_records_are_enough_before_there_are_many() -> None:
     aligned: Alignment[str, str] = Alignment(SLICE, 1_000, max_bytes=100)
     aligned.open("t0", "l0")
-    aligned.put(Item("t0", i, 5.0 + i, f"t0@{5 + i}", size=40) for i in range(2))
+    put(aligned, "t0", [5, 6], size=40)
     assert not aligned.full()
-    aligned.put([Item("t0", 2, 7.0, "t0@7", size=40)])
+    put(aligned, "t0", [7], size=40)
     assert aligned.full() == ["t0"]
     aligned.take(1, lambda _: True)
     assert not aligned.full()

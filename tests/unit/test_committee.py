@@ -367,7 +367,7 @@ def test_members_retire_one_at_a_time() -> None:
         since += 1
         if set(model.learners) != left[-1]:
             # Those that stay are judged anew: what they add without it may be more.
-            assert since >= 10
+            assert since >= 5
             assert len(left[-1] - set(model.learners)) == 1
             left.append(set(model.learners))
             since = 0

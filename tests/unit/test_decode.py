@@ -9,8 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stream.core.decode import Reject, decode
-from stream.events import Alert, Example, Label, Transaction
+from stream import events
+from stream.core import wire
+from stream.core.decode import Reject, decode, label, transaction
+from stream.events import Alert, Example, Label, Transaction, utc
 
 TRANSACTION: dict[str, Any] = {
     "transaction_id": "T1",
@@ -133,3 +135,44 @@ def test_whatever_a_field_holds_nothing_raises(change: dict[str, Any]) -> None:
 def test_whatever_the_bytes_are_nothing_raises(value: bytes) -> None:
     for kind in (Transaction, Label, Example):
         assert isinstance(decode(value, kind, 65_536), (kind, Reject))
+
+
+@pytest.mark.parametrize("name", ["Transaction", "Label", "Example", "Decided"])
+def test_what_is_read_and_written_quickly_has_the_fields_of_the_model_in_the_schema(
+    name: str,
+) -> None:
+    model, quick = getattr(events, name), getattr(wire, name)
+    assert set(quick.__struct_fields__) == set(model.model_fields)
+
+
+TIMES = [
+    *("2026-01-01T00:00:00Z", "2026-01-01 00:00:00+01:00", "2026-01-01T00:00Z", "2026-01-01"),
+    *("2026-01-01T00:00:00", "2026-01-01T00:00:00.1234567Z", "2026-01-01T23:59:60Z", "1760000000"),
+    *("1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z", "2199-12-31T23:59:59.9999999Z"),
+    *("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-02-30T00:00:00Z"),
+]
+
+
+@pytest.mark.parametrize("time", TIMES)
+def test_a_time_is_read_alike_or_refused_alike_by_both_readers(time: str) -> None:
+    told = {"transaction_id": "T1", "is_fraud": True, "labelled_at": time, "source": "analyst"}
+    value = json.dumps(TRANSACTION | {"timestamp": time}).encode()
+    for quick, found in (
+        (label(json.dumps(told).encode(), 1_000), decode(json.dumps(told).encode(), Label, 1_000)),
+        (transaction(value, 1_000), decode(value, Transaction, 1_000)),
+    ):
+        if isinstance(found, Reject) or isinstance(quick, Reject):
+            assert quick == found
+            continue
+        seconds = [
+            each.time_seconds(utc(0)) if hasattr(each, "step") else each.labelled_at.timestamp()
+            for each in (quick, found)
+        ]
+        assert seconds[0] == pytest.approx(seconds[1], abs=2e-6)
+
+
+def test_what_is_read_quickly_needs_no_pydantic() -> None:
+    value = json.dumps(TRANSACTION).encode()
+    assert isinstance(transaction(value, 1_000), wire.Transaction)
+    assert isinstance(transaction(value, 100), Reject)
+    assert isinstance(transaction(value[:-1] + b', "x": "\xff"}', 1_000), Reject)

@@ -304,7 +304,9 @@ def test_what_takes_every_example_is_sent_every_example() -> None:
 def test_a_users_own_learner_is_sent_every_example_whatever_its_score() -> None:
     """It is given no weights, so that what is thinned by the score would be all it knows."""
     scores = np.array([0.0, 0.001, 0.01, 0.5])
-    assert log_rates(settings(learner="a.module:function"), 0.001, scores).tolist() == [1.0] * 4
+    chosen = settings(learner="a.module:function")
+    for rate in (1.0, 0.3):  # a budget may thin them, all alike
+        assert log_rates(chosen, rate, 0.001, scores).tolist() == [rate] * 4
 
 
 scores_ = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=30)
@@ -314,20 +316,21 @@ scores_ = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=30)
 def test_a_rate_is_above_0_at_most_1_and_rises_with_the_score(
     chosen: Settings, scores: list[float], prior: float
 ) -> None:
-    rates = log_rates(chosen, prior, np.array(sorted(scores)))
+    mean = log_rate(chosen, prior)
+    rates = log_rates(chosen, mean, prior, np.array(sorted(scores)))
     assert rates.shape == (len(scores),)
     assert ((rates > 0.0) & (rates <= 1.0)).all()
     assert (np.diff(rates) >= 0.0).all()
     # Never less than half of the mean rate: what nobody suspects is looked at as well.
-    assert (rates >= 0.5 * log_rate(chosen, prior)).all()
+    assert (rates >= 0.5 * mean).all()
 
 
 def test_auto_asks_for_more_of_what_is_taken_for_fraud_and_others_ask_alike() -> None:
     scores = np.array([0.0, 0.001, 0.01, 0.5])
-    rising = log_rates(settings(rebalance="auto"), 0.001, scores)
+    rising = log_rates(settings(rebalance="auto"), 0.05, 0.001, scores)
     assert (np.diff(rising) > 0.0).all()
     assert rising[-1] == 1.0
-    alike = log_rates(settings(rebalance="under"), 0.001, scores)
+    alike = log_rates(settings(rebalance="under"), 0.05, 0.001, scores)
     assert len(set(alike.tolist())) == 1
 
 
@@ -335,9 +338,14 @@ def test_auto_asks_for_more_of_what_is_taken_for_fraud_and_others_ask_alike() ->
 def test_the_mean_rate_of_calibrated_scores_is_what_was_asked_for(prior: float) -> None:
     scores = np.random.default_rng(1).beta(0.5, 0.5 / prior, 200_000)
     assert scores.mean() == pytest.approx(prior, rel=0.05)
-    chosen = settings(rebalance="auto")
-    mean = log_rates(chosen, prior, scores).mean()
-    assert mean == pytest.approx(log_rate(chosen, prior), rel=0.1)
+    mean = log_rates(settings(rebalance="auto"), 0.05, prior, scores).mean()
+    assert mean == pytest.approx(0.05, rel=0.1)
+
+
+def test_the_more_was_learned_the_fewer_legitimate_examples_are_sent() -> None:
+    chosen, learned = settings(rebalance="auto"), (0.0, 5_000.0, 10_000.0, 20_000.0, 1e6)
+    rates = [log_rate(chosen, 0.001, count) for count in learned]
+    assert rates == pytest.approx([0.05, 0.05, 0.05, 0.025, 0.001 / 0.999 * 9.0])
 
 
 @pytest.mark.parametrize("rebalance", ["auto", "under", "hard", "hybrid"])
@@ -345,8 +353,9 @@ def test_the_weights_of_what_is_kept_stand_for_all_there_was(rebalance: str) -> 
     """In all, and of those with a high score and those with a low one: nothing is biased."""
     rng = np.random.default_rng(2)
     scores = rng.beta(0.3, 60.0, 60_000)
-    rates = log_rates(settings(rebalance=rebalance), 0.005, scores)
-    keep = np.array([kept(f"T{i}", rate, seed=7) for i, rate in enumerate(rates.tolist())])
+    chosen = settings(rebalance=rebalance)
+    rates = log_rates(chosen, log_rate(chosen, 0.005), 0.005, scores)
+    keep = kept([f"T{i}" for i in range(len(rates))], rates, seed=7)
     assert keep.mean() < 0.5
     weights = np.where(keep, 1.0 / rates, 0.0)
     assert weights.sum() == pytest.approx(len(scores), rel=0.05)

@@ -148,6 +148,10 @@ class Reader(Protocol):
 class Consumer(Protocol):
     """One worker of a group: co-partitioned inputs in, outputs and positions committed as one."""
 
+    mark: int
+    """Positions that a commit takes behind its outputs in each partition: 1 for the mark at the end
+    of a Kafka transaction, else 0. It comes before the outputs of the next commit."""
+
     def poll(
         self,
         max_records: int,

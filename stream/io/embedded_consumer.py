@@ -37,6 +37,8 @@ class EmbeddedConsumer:
     A poll that changes the assignment returns no records.
     """
 
+    mark = 0
+
     def __init__(self, path: str, group: str, member: str, inputs: Sequence[str]) -> None:
         self._group = group
         self._member = member

@@ -55,6 +55,8 @@ class KafkaGroupConsumer:
     their committed positions in the next one.
     """
 
+    mark = 1
+
     def __init__(self, cluster: Cluster, group: str, member: str, inputs: Sequence[str]) -> None:
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", member):
             raise BusError(

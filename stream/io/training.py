@@ -24,15 +24,21 @@ _AT_ONCE = 200
 
 
 class TrainingLog:
-    """Reads the training topic from where the model stands, and has the detector learn it."""
+    """Reads the training topic from where the model stands, and has the detector learn it.
 
-    def __init__(self, settings: Settings, reader: Reader, detector: Detector) -> None:
+    `mark` is how many positions a commit of this worker takes behind what it writes to the log.
+    """
+
+    def __init__(
+        self, settings: Settings, reader: Reader, detector: Detector, mark: int = 0
+    ) -> None:
         self.stop = Event()
         """When this is set, learning goes no further."""
         self._settings = settings
         self._source = TopicPartition(settings.training_topic, 0)
         self._reader = reader
         self._detector = detector
+        self._mark = mark
         self._read: deque[tuple[int, AnyExample | None]] = deque()
         """Read and not yet learned, each with the position behind it; None cannot be read."""
         self._written_until = -1
@@ -84,11 +90,10 @@ class TrainingLog:
         Where nothing else lies between the model's position and them, they are not read back.
         """
         begin, position = end - len(examples), self._detector.model.position
-        # One position behind what it wrote before, and then its own again: between the two lies
-        # the mark that Kafka puts at the end of a transaction, which comes before the next one.
-        at_mark = position == self._written_until and begin == position + 1
+        # Behind what it wrote before comes its mark, and then may come what it has written now.
+        passed = self._mark if position == self._written_until else 0
         self._written_until = end
-        if self._read or not (begin == position or at_mark):
+        if self._read or begin not in {position, position + passed}:
             self.learn(end)
             return
         self._detector.on_examples(examples, end)

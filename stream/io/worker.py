@@ -153,7 +153,9 @@ class Worker:
             inputs=[settings.transactions_topic, settings.labels_topic],
         )
         try:
-            self._training = TrainingLog(settings, broker.reader(), self.detector)
+            self._training = TrainingLog(
+                settings, broker.reader(), self.detector, self._consumer.mark
+            )
         except BaseException:
             self._consumer.close()
             raise

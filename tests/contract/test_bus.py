@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 import os
 import signal
@@ -487,6 +488,7 @@ def test_readers_move_past_the_gaps_that_transactions_leave(bus: Bus) -> None:
     consumer = bus.consumer(source)
     own(consumer)
     ends = [consumer.commit(numbered(log, 2), {at: i})[out] for i in range(1, 6)]
+    assert [b - a for a, b in itertools.pairwise(ends)] == [2 + consumer.mark] * 4
     reader = bus.reader(out)
     assert not reader.at_end(out)
     records = read(reader, 10)

@@ -17,20 +17,24 @@ import pytest
 import stream.io.restore as restore_module
 from producers.rows import Row
 from stream.__main__ import topic_specs
+from stream.core import wire
 from stream.core.detector import Detector
 from stream.core.evaluate import Scorecard, evaluate
 from stream.core.model import Model
 from stream.core.windows import measure
-from stream.events import Alert, Label
+from stream.events import Alert, Label, utc
 from stream.io.bus import (
     BusError,
     BusUnavailable,
     Message,
+    Reader,
+    Record,
     TooManyRejects,
     TopicPartition,
     connect,
 )
 from stream.io.state import pack_shard
+from stream.io.training import TrainingLog
 from stream.io.worker import Worker
 from stream.saved import look, reset, show
 from stream.settings import Settings
@@ -177,6 +181,67 @@ def test_a_bus_that_goes_away_while_state_is_restored_is_waited_for(
     assert next(failures, None) is None
     assert worker.reporting.counts["decisions"] == 1_000
     assert sum(w.transactions for w in memory.windows.values()) == 2_000
+
+
+@pytest.mark.parametrize("theirs", [0, 1, 3])
+def test_own_examples_are_learned_without_reading_them_and_those_of_others_before_them(
+    chosen: Settings, theirs: int
+) -> None:
+    """One that another worker wrote can stand where the mark of an own commit might."""
+    log = TopicPartition(chosen.training_topic, 0)
+    inputs = [chosen.transactions_topic, chosen.labels_topic]
+    ours = connect(chosen.bus).consumer(group=chosen.group, member="one", inputs=inputs)
+    while ours.assignment() != {0}:
+        ours.poll(1, 0.1)
+    detector, learned = Detector(chosen, Model(chosen)), []
+    detector.model.learn = lambda one: learned.append(one.transaction_id)  # type: ignore[method-assign]
+    reader = Counted(connect(chosen.bus).reader())
+    training = TrainingLog(chosen, reader, detector, ours.mark)
+    training.open()
+    written: list[str] = []
+    for number in range(4):
+        before = [example(f"theirs-{number}-{i}") for i in range(theirs)]
+        publish(chosen, [Message(log.topic, None, wire.written(each)) for each in before])
+        own = [example(f"ours-{number}-{i}") for i in range(2)]
+        out = [Message(log.topic, None, wire.written(each)) for each in own]
+        training.learn_written(own, ours.commit(out, {})[log])
+        written += [each.transaction_id for each in (*before, *own)]
+        assert learned == written
+    assert reader.read == 0 if not theirs else reader.read > 0
+    training.close()
+    ours.close()
+
+
+class Counted:
+    """A reader that counts what it gave."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.read = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+    def poll(self, *args: Any) -> list[Record]:
+        found = self._reader.poll(*args)
+        self.read += len(found)
+        return found
+
+
+def example(transaction_id: str) -> wire.Example:
+    return wire.Example(
+        version=1,
+        transaction_id=transaction_id,
+        timestamp=utc(1e9),
+        labelled_at=utc(1e9),
+        source="chargeback",
+        is_fraud=False,
+        score=0.1,
+        alerted=False,
+        amount=1.0,
+        weight=2.0,
+        features={"amount": 1.0},
+    )
 
 
 def test_alerts_go_out_once_each_and_equal_the_decisions(chosen: Settings) -> None:

@@ -181,6 +181,12 @@ class Settings(BaseSettings):
         description="event-time slice that keeps transactions and labels in step when catching up",
     )
 
+    delivery: Literal["exactly-once", "at-least-once"] = Field(
+        "exactly-once",
+        description="on Kafka, whether what comes of a batch and its positions are committed as "
+        "one, or one after the other: then alerts are out sooner, and where a worker dies in "
+        "between, some come twice, with the same alert_id, and some labels are learned twice",
+    )
     bus_patience_seconds: PositiveFloat = Field(
         300, description="how long a worker waits for a bus that is away before it ends"
     )

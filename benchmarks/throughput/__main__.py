@@ -21,7 +21,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks.throughput import loops, report
+from benchmarks.throughput import latency, loops, report
 from benchmarks.throughput.pinned import Pinned
 from producers.labels import DueLabel, LateLabels
 from producers.paysim import Scenario, generate
@@ -80,18 +80,35 @@ def main() -> None:
                 first,
             ),
         }
+        live = {
+            delivery: latency.measure(
+                cores[0],
+                _live(_weir(buses["Kafka"], redis, group=f"{RUN}-{delivery}"), delivery),
+                kafka,
+                [
+                    share * found[report.KAFKA].transactions / found[report.KAFKA].seconds
+                    for share in report.SHARES
+                ],
+                warm=first,
+                seconds=args.seconds,
+                clients=CLIENTS,
+            )
+            for delivery in ("exactly-once", "at-least-once")
+        }
         staged = pinned.run(
             loops.weir, _weir(buses["Kafka"], redis, group=f"{RUN}-staged"), first, by_stage=True
         )
     ratios = report.ratios(found)
-    print(report.loops_table(found), report.stages_table(staged), sep="\n\n")
+    tables = report.loops_table(found), report.latency_table(live), report.stages_table(staged)
+    print(*tables, sep="\n\n")
     print("\n" + "\n".join(f"{name}: {ratio:.3f}" for name, ratio in ratios.items()))
     if args.json:
         rows = {name: asdict(pace) for name, pace in found.items()}
-        result = {**ratios, "rows": rows, "stages": staged.stages}
+        latencies = {name: [asdict(each) for each in of] for name, of in live.items()}
+        result = {**ratios, "rows": rows, "latency": latencies, "stages": staged.stages}
         args.json.write_text(json.dumps(result, indent=1) + "\n")
     if args.page:
-        report.write(args.page, found, staged)
+        report.write(args.page, found, live, staged)
 
 
 def publish(environment: dict[str, str], count: int) -> None:
@@ -140,6 +157,20 @@ def _weir(bus: str, redis: str, group: str = RUN) -> dict[str, str]:
     }
 
 
+def _live(environment: dict[str, str], delivery: str) -> dict[str, str]:
+    """The environment of a worker on live traffic of its own, which flags fifty a second."""
+    environment |= {
+        "WEIR_TRANSACTIONS_TOPIC": f"{RUN}-{delivery}-transactions",
+        "WEIR_LABELS_TOPIC": f"{RUN}-{delivery}-labels",
+        "WEIR_DELIVERY": delivery,
+        "WEIR_THRESHOLD": "alert_budget:50/1s",
+    }
+    chosen = {k.removeprefix("WEIR_").lower(): v for k, v in environment.items()}
+    settings = Settings(**chosen)  # type: ignore[arg-type]
+    connect(settings.bus).create_topics(topic_specs(settings))
+    return environment
+
+
 def _started(stack: ExitStack, missing: str | None, kind: type[S], instead: str) -> S:
     """A server of this run's own, up to its end."""
     if missing:
@@ -161,6 +192,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--naive", type=int, default=30_000, metavar="N", help="that the naive loop reads at most"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, metavar="S", help="of live traffic at each rate"
     )
     parser.add_argument("--kafka", metavar="HOST:PORT", help="brokers; default: one of its own")
     parser.add_argument("--redis", metavar="URL", help="server; default: one of its own")

@@ -102,9 +102,10 @@ def weir(
     end: int | None = None,
     *,
     by_stage: bool = False,
+    until_end: bool = True,
 ) -> Pace:
     """Weir's own worker, from so many transactions decided up to so many, or to the end of both
-    topics."""
+    topics, or until it is killed."""
     os.environ |= environment
     collect_rarely()  # as `weir detect` does
     settings = Settings()  # type: ignore[call-arg]
@@ -116,8 +117,9 @@ def weir(
         window_expiry_seconds=settings.window_expiry_seconds,
     )
     worker = Worker(settings, connect(settings.bus), store, member="bench")
-    until_end = Event()
-    until_end.set()
+    ending = Event()
+    if until_end:
+        ending.set()
     stop, step, counts = Event(), worker.step, worker.reporting.counts
     before: Counter[str] = Counter()
     spent: Mapping[str, float] = {}
@@ -136,7 +138,7 @@ def weir(
 
     worker.step = counted  # type: ignore[method-assign]
     with ExitStack() as stack:
-        worker.run(stop, until_end)
+        worker.run(stop, ending)
         seconds, cpu_seconds = time.monotonic() - begun, time.process_time() - cpu
     worker.close()
     store.close(timeout_seconds=5.0)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.ranking.report import placed
+from benchmarks.throughput.latency import Latency
 from benchmarks.throughput.loops import Pace
 
 BARE, NAIVE, KAFKA, EMBEDDED, FIRST, BUDGET = (
@@ -15,6 +16,8 @@ BARE, NAIVE, KAFKA, EMBEDDED, FIRST, BUDGET = (
     *("Weir auto, Kafka", "Weir auto, embedded bus"),
     *("Weir auto, Kafka, in the beginning", "the same, learning for 20 µs"),
 )
+SHARES = (0.2, 0.5, 0.8)
+"""Of the highest rate, at which latency is measured."""
 _SMALLEST_US = 0.05
 _PACKAGES = ("weir", "river", "kafka-python", "xgboost-cpu", "numpy", "pydantic")
 
@@ -59,6 +62,21 @@ def loops_table(found: Mapping[str, Pace]) -> str:
     return "\n".join(lines)
 
 
+def latency_table(live: Mapping[str, Sequence[Latency]]) -> str:
+    """Return a line for each delivery and rate: milliseconds from publication to alert."""
+    lines = [
+        "| delivery | of the highest rate | transactions/s | alerts | p50 ms | p99 ms | p99.9 ms |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {delivery} | {share:.0%} | {each.rate:,.0f} | {each.alerts:,} "
+        f"| {each.p50_ms:.1f} | {each.p99_ms:.1f} | {each.p999_ms:.1f} |"
+        for delivery, of in live.items()
+        for share, each in zip(SHARES, of, strict=True)
+    ]
+    return "\n".join(lines)
+
+
 def stages_table(staged: Pace) -> str:
     """Return a line for each stage and thread: its processor time per transaction."""
     lines = ["| stage | µs per transaction |", "| --- | ---: |"]
@@ -68,7 +86,9 @@ def stages_table(staged: Pace) -> str:
     return "\n".join(lines)
 
 
-def write(page: Path, found: Mapping[str, Pace], staged: Pace) -> None:
+def write(
+    page: Path, found: Mapping[str, Pace], live: Mapping[str, Sequence[Latency]], staged: Pace
+) -> None:
     """Put the tables between the markers of the page. Raises `ValueError` where one is missing."""
     ratio = ratios(found)
     made_with = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
@@ -79,4 +99,5 @@ def write(page: Path, found: Mapping[str, Pace], staged: Pace) -> None:
         f"Made with Python {platform.python_version()}, {made_with}.\n"
     )
     text = placed(page.read_text(), "loops", f"{loops_table(found)}\n\n{said}", page.name)
+    text = placed(text, "latency", latency_table(live) + "\n", page.name)
     page.write_text(placed(text, "stages", stages_table(staged) + "\n", page.name))

@@ -119,5 +119,5 @@ _BIAS = 0.1
 _STEPS, _NEAR = 30, 1e-6
 """Newton's method: steps at most, no further than 1 each, and how small the last one is."""
 _FURTHEST = 12.0
-_CLOSE = 1e-6
+_CLOSE = 1e-7
 """Relative gain of a step at which the coefficients are good enough."""

@@ -189,6 +189,9 @@ class Consumer(Protocol):
     ) -> dict[TopicPartition, int]:
         """Publish outputs and positions: all of it or nothing.
 
+        At least once: first the outputs, then the positions. Where it ends in between, the outputs
+        are there and will come once more.
+
         Returns, for each output partition written, the position behind the last output.
         Raises `CommitLost` (see there); the assignment may be empty then until the next poll. Or
         `BusUnavailable`, and nothing was published.
@@ -220,11 +223,14 @@ class Broker(Protocol):
 
     def reader(self) -> Reader: ...
 
-    def consumer(self, *, group: str, member: str, inputs: Sequence[str]) -> Consumer:
+    def consumer(
+        self, *, group: str, member: str, inputs: Sequence[str], exactly_once: bool = True
+    ) -> Consumer:
         """Join a group. All inputs must have the same number of partitions, else `BusError`.
 
         `member` is unique to the worker and stable over its restarts: a new consumer of the same
-        group and member fences the one before, whose next commit raises `CommitLost`.
+        group and member fences the one before, whose next commit raises `CommitLost`. Not
+        `exactly_once` is at least once (see `Consumer.commit`), where that is any faster.
         """
 
 

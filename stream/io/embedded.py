@@ -62,7 +62,14 @@ class EmbeddedBroker:
     def reader(self) -> EmbeddedReader:
         return EmbeddedReader(LogFile(self.path))
 
-    def consumer(self, *, group: str, member: str, inputs: Sequence[str]) -> EmbeddedConsumer:
+    def consumer(
+        self,
+        *,
+        group: str,
+        member: str,
+        inputs: Sequence[str],
+        exactly_once: bool = True,  # noqa: ARG002 - it always is
+    ) -> EmbeddedConsumer:
         return EmbeddedConsumer(self.path, group, member, inputs)
 
 

@@ -84,8 +84,10 @@ class KafkaBroker:
     def reader(self) -> KafkaReader:
         return KafkaReader(self._cluster)
 
-    def consumer(self, *, group: str, member: str, inputs: Sequence[str]) -> KafkaGroupConsumer:
-        return KafkaGroupConsumer(self._cluster, group, member, inputs)
+    def consumer(
+        self, *, group: str, member: str, inputs: Sequence[str], exactly_once: bool = True
+    ) -> KafkaGroupConsumer:
+        return KafkaGroupConsumer(self._cluster, group, member, inputs, exactly_once=exactly_once)
 
 
 class KafkaPublisher:

@@ -1,4 +1,4 @@
-"""A worker's membership in a Kafka consumer group, with commits that are Kafka transactions.
+"""A worker's membership in a Kafka consumer group, whose commits are Kafka transactions.
 
 Two kafka-python consumers work together. The *group* consumer subscribes to the first input, so the
 group shares out that topic's partitions. The *follower* never joins: it reads the same partition
@@ -55,13 +55,21 @@ class KafkaGroupConsumer:
     their committed positions in the next one.
     """
 
-    mark = 1
-
-    def __init__(self, cluster: Cluster, group: str, member: str, inputs: Sequence[str]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        group: str,
+        member: str,
+        inputs: Sequence[str],
+        *,
+        exactly_once: bool = True,
+    ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", member):
             raise BusError(
                 f"{member!r} is no name for a worker. Use letters, digits and . _ - only."
             )
+        self.mark = 1 if exactly_once else 0
+        self._exactly_once = exactly_once
         self._cluster = cluster
         self._group_name = group
         self._member = member
@@ -77,7 +85,7 @@ class KafkaGroupConsumer:
         clients: list[Client] = []
         try:
             # First of all, because this is what fences a former consumer of the same member.
-            self._producer = self._transactional()
+            self._producer = self._opened()
             self._group = cluster.consumer(
                 group_id=group,
                 # A static member: whoever comes back under the name has its partitions at once.
@@ -123,7 +131,10 @@ class KafkaGroupConsumer:
                     raise KafkaTimeoutError(f"no partitions of {self._inputs[0]} are known")
                 time.sleep(0.05)
 
-    def _transactional(self) -> Client:
+    def _opened(self) -> Client:
+        """A producer of its own: with transactions, unless at least once is enough."""
+        if not self._exactly_once:
+            return self._cluster.producer(client_id=self._member)
         producer = self._cluster.producer(
             _Transactions,
             transactional_id=f"{self._group_name}/{self._member}",
@@ -228,7 +239,7 @@ class KafkaGroupConsumer:
             return {}
         if self._producer is None:
             # A commit without known outcome: opening the producer settles it, so do that first.
-            self._producer = self._transactional()
+            self._producer = self._opened()
         return {
             source: max(self.committed(source) or 0, self._group_ends.beginning(source))
             for source in sources
@@ -282,20 +293,27 @@ class KafkaGroupConsumer:
                 "nothing was published."
             )
         if self._producer is None:
-            self._producer = self._transactional()
+            self._producer = self._opened()
         offsets = {
             KafkaPartition(*source): OffsetAndMetadata(position, "", -1)
             for source, position in positions.items()
         }
         try:
-            self._producer.begin_transaction()
+            if self._exactly_once:
+                self._producer.begin_transaction()
             sent = [
                 send(self._producer, message, self._outputs[message.topic]) for message in outputs
             ]
-            if offsets:
-                self._producer.send_offsets_to_transaction(offsets, membership)
-            self._producer.commit_transaction()
-            places = [future.get(timeout=0) for future in sent]
+            if self._exactly_once:
+                if offsets:
+                    self._producer.send_offsets_to_transaction(offsets, membership)
+                self._producer.commit_transaction()
+                places = [future.get(timeout=0) for future in sent]
+            else:  # no position before all that comes of it is out
+                self._producer.flush(timeout=COMMIT_SECONDS)
+                places = [future.get(timeout=0) for future in sent]
+                if offsets:
+                    self._group.commit(offsets, timeout_ms=COMMIT_SECONDS * 1000)
         except KafkaError as error:
             raise self._commit_lost(error) from error
         ends: dict[TopicPartition, int] = {}
@@ -324,7 +342,7 @@ class KafkaGroupConsumer:
                 return BusError(f"Kafka at {self._cluster.url} refuses a commit: {cause}.")
         try:
             # This settles the outcome: what was not committed by now never will be.
-            self._producer = self._transactional()
+            self._producer = self._opened()
         except BusError as unavailable:
             log.warning("The outcome of a commit is open until Kafka answers: %s", unavailable)
         return CommitLost(

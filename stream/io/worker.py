@@ -151,6 +151,7 @@ class Worker:
             group=settings.group,
             member=member,
             inputs=[settings.transactions_topic, settings.labels_topic],
+            exactly_once=settings.delivery == "exactly-once",
         )
         try:
             self._training = TrainingLog(

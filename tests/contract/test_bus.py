@@ -68,9 +68,16 @@ class Bus:
         reader.assign(dict.fromkeys(sources, 0))
         return reader
 
-    def consumer(self, *inputs: str, member: str = "one", group: str = "group") -> Consumer:
+    def consumer(
+        self, *inputs: str, member: str = "one", group: str = "group", exactly_once: bool = True
+    ) -> Consumer:
         return self._keep(
-            self.broker.consumer(group=f"{self.prefix}-{group}", member=member, inputs=inputs)
+            self.broker.consumer(
+                group=f"{self.prefix}-{group}",
+                member=member,
+                inputs=inputs,
+                exactly_once=exactly_once,
+            )
         )
 
     def close(self) -> None:
@@ -411,10 +418,11 @@ def test_a_busy_input_does_not_starve_another(bus: Bus) -> None:
     assert len(seen) < 5000
 
 
-def test_outputs_and_positions_are_committed_together(bus: Bus) -> None:
+@pytest.mark.parametrize("exactly_once", [True, False])
+def test_outputs_and_positions_are_committed_together(bus: Bus, exactly_once: bool) -> None:
     source, alerts = bus.topic("tx"), bus.topic("alerts", 2)
     bus.publish(*numbered(source, 10))
-    consumer = bus.consumer(source)
+    consumer = bus.consumer(source, exactly_once=exactly_once)
     read(consumer, 10)
     at, out = TopicPartition(source, 0), [TopicPartition(alerts, 0), TopicPartition(alerts, 1)]
     assert consumer.committed(at) is None
@@ -425,8 +433,21 @@ def test_outputs_and_positions_are_committed_together(bus: Bus) -> None:
     assert consumer.committed(at) == 7
     assert len(read(bus.reader(*out), 5)) == 5
     assert consumer.commit([], {at: 8}) == {}
-    assert consumer.commit([Message(alerts, None, b"alone", (), 0)], {})[out[0]] > 3
+    alone = consumer.commit([Message(alerts, None, b"alone", (), 0)], {})
+    assert alone == {out[0]: 4 + consumer.mark}
     assert consumer.committed(at) == 8
+
+
+def test_at_least_once_commits_the_positions_of_all_inputs(bus: Bus) -> None:
+    inputs = [bus.topic("tx"), bus.topic("labels")]
+    for name in inputs:
+        bus.publish(*numbered(name, 5))
+    first = bus.consumer(*inputs, exactly_once=False)
+    read(first, 10)
+    first.commit([], {TopicPartition(name, 0): 3 for name in inputs})
+    first.close()
+    second = bus.consumer(*inputs, exactly_once=False)
+    assert sorted(record.offset for record in read(second, 4)) == [3, 3, 4, 4]
 
 
 def test_a_commit_that_is_refused_leaves_no_trace(bus: Bus) -> None:

@@ -211,6 +211,46 @@ def test_a_worker_killed_at_any_moment_decides_each_once_and_learns_each_once(
     assert model.threshold.value == never_killed.threshold.value
 
 
+@pytest.mark.kafka
+def test_at_least_once_a_worker_killed_at_any_moment_loses_nothing(
+    published_topics: dict[str, object], unique: str, tmp_path: Path
+) -> None:
+    chosen = settings(
+        **published_topics,
+        **topics(unique, OUTPUTS),
+        group=unique,
+        rebalance="under",
+        delivery="at-least-once",
+        **QUICK,
+    )
+    connect(chosen.bus).create_topics(topic_specs(chosen))
+    chance = random.Random(7)
+    for _ in range(KILLS):
+        worker = start(chosen, "one")
+        time.sleep(chance.uniform(0.5, 2.5))
+        kill(worker)
+    summary = tmp_path / "summary.json"
+    ended(start(chosen, "one", summary=summary))
+    broker, flagged = connect(chosen.bus), {}
+    for record in everything(broker, chosen.decisions_topic):
+        batch = Decided.model_validate_json(record.value or b"")
+        for id_, score, threshold in zip(
+            batch.transaction_ids, batch.scores, batch.thresholds, strict=True
+        ):
+            flagged[id_] = score >= threshold  # what was decided last, where it was twice
+    assert flagged.keys() == FRAUDS.keys()
+    alerts = [json.loads(r.value or b"") for r in everything(broker, chosen.alerts_topic)]
+    assert {i for i, yes in flagged.items() if yes} <= {a["transaction_id"] for a in alerts}
+    assert all(alert["alert_id"] == f"alert-{alert['transaction_id']}" for alert in alerts)
+    log = [
+        Example.model_validate_json(r.value or b"")
+        for r in everything(broker, chosen.training_topic)
+    ]
+    assert {e.transaction_id for e in log if e.is_fraud} == {i for i, f in FRAUDS.items() if f}
+    whole = measure(reported(summary))
+    assert whole.transactions == whole.labelled == len(FRAUDS)
+
+
 def told(of: Settings) -> Iterator[tuple[int, Decided]]:
     """What the decisions topic holds, with partitions, as it grows; ends only with the test."""
     deadline = time.monotonic() + ENDS_WITHIN_SECONDS

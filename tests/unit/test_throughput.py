@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.throughput.latency import Latency
 from benchmarks.throughput.loops import Pace
 from benchmarks.throughput.report import BARE, BUDGET, EMBEDDED, FIRST, KAFKA, NAIVE, ratios, write
 from benchmarks.throughput.stages import sampled
@@ -63,11 +64,13 @@ def test_the_page_takes_the_tables_and_keeps_its_words(tmp_path: Path) -> None:
     page = tmp_path / "performance.md"
     page.write_text(PAGE.read_text())
     staged = Pace(200, 400, 4.0, 3.0, {"decode": 0.002, "next to nothing": 1e-9})
+    live = {"exactly-once": [Latency(r, 500, 9.0, 20.0, 40.0) for r in (20.0, 50.0, 80.0)]}
     for _ in range(2):  # what is there is replaced
-        write(page, FOUND, staged)
+        write(page, FOUND, live, staged)
         text = page.read_text()
     assert "| Weir auto, Kafka | 100 | 0.250 | 50 | 15000.0 |" in text
     assert "0.250 of the messages" in text
+    assert "| exactly-once | 50% | 50 | 500 | 9.0 | 20.0 | 40.0 |" in text
     assert "| decode | 10.0 |" in text
     assert "next to nothing" not in text
     assert text.startswith(PAGE.read_text()[:500])

@@ -178,14 +178,16 @@ def _read(bootstrap: str, topic: str, pipe: Any) -> None:
 
 
 def _wait_for(bootstrap: str, decisions: str, count: int) -> None:
-    """Return when so many transactions have been decided."""
+    """Return when so many transactions, and as many labels, have been handled."""
     consumer, deadline = _consumer(bootstrap, decisions, end=False), time.monotonic()
     deadline += _STARTS_WITHIN_SECONDS
-    while count > 0:
+    least = 0
+    while least < count:
         if time.monotonic() > deadline:
             raise SystemExit("the worker does not catch up")
         for records in consumer.poll(timeout_ms=1000).values():
-            count -= sum(len(json.loads(r.value)["transaction_ids"]) for r in records)
+            newest = json.loads(records[-1].value)
+            least = min(newest["transactions"][1], newest["labels"][1])
     consumer.close()
 
 

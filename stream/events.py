@@ -74,9 +74,7 @@ class Transaction(Event):
 
     def time_seconds(self, step_origin: datetime) -> float:
         """Event time in seconds since the epoch (UTC)."""
-        if self.timestamp is not None:
-            return self.timestamp.timestamp()
-        return step_origin.timestamp() + 3600.0 * (self.step or 0)
+        return event_seconds(self.timestamp, self.step, step_origin)
 
 
 class Label(Event):
@@ -257,6 +255,17 @@ class LiveReport(BaseModel):
     """Records of the inputs not yet handled."""
     learning_us: float = 0.0
     """Processor time of learning per transaction, in microseconds, of late."""
+
+
+def event_seconds(timestamp: datetime | None, step: int | None, step_origin: datetime) -> float:
+    """Return the event time of a transaction, in seconds since the epoch (UTC).
+
+    >>> event_seconds(None, 2, FIRST)
+    7200.0
+    """
+    if timestamp is not None:
+        return timestamp.timestamp()
+    return step_origin.timestamp() + 3600.0 * (step or 0)
 
 
 def alert_id(transaction_id: str) -> str:

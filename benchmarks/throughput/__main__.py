@@ -113,9 +113,7 @@ def main() -> None:
 
 def publish(environment: dict[str, str], count: int) -> None:
     """Publish transactions and labels by event time; each transaction says `isFraud`, too."""
-    chosen = {k.removeprefix("WEIR_").lower(): v for k, v in environment.items()}
-    settings = Settings(**chosen)  # type: ignore[arg-type]
-    connect(settings.bus).create_topics([*topic_specs(settings), TopicSpec(NAIVE_ALERTS, 1)])
+    settings = _with_topics(environment, TopicSpec(NAIVE_ALERTS, 1))
     publisher = connect(settings.bus).publisher()
     late = LateLabels(LABEL_DELAY, fraction=1.0, seed=settings.seed)
     for rows in generate(Scenario(clients=CLIENTS, fraud_rate=0.001), transactions=count):
@@ -165,10 +163,16 @@ def _live(environment: dict[str, str], delivery: str) -> dict[str, str]:
         "WEIR_DELIVERY": delivery,
         "WEIR_THRESHOLD": "alert_budget:50/1s",
     }
+    _with_topics(environment)
+    return environment
+
+
+def _with_topics(environment: dict[str, str], *more: TopicSpec) -> Settings:
+    """The settings that an environment makes; their topics, and more, are there then."""
     chosen = {k.removeprefix("WEIR_").lower(): v for k, v in environment.items()}
     settings = Settings(**chosen)  # type: ignore[arg-type]
-    connect(settings.bus).create_topics(topic_specs(settings))
-    return environment
+    connect(settings.bus).create_topics([*topic_specs(settings), *more])
+    return settings
 
 
 def _started(stack: ExitStack, missing: str | None, kind: type[S], instead: str) -> S:

@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer, TopicPartition
 
 from benchmarks.throughput import loops
 from producers.paysim import Scenario, generate
@@ -164,6 +164,8 @@ def _work(core: int, environment: dict[str, str]) -> None:
 def _read(bootstrap: str, topic: str, pipe: Any) -> None:
     """Note when each alert is seen, until told that it is enough."""
     consumer = _consumer(bootstrap, topic)
+    consumer.seek_to_end()
+    consumer.position(TopicPartition(topic, 0))
     times, latencies = [], []
     pipe.send("ready")
     while not pipe.poll():
@@ -179,9 +181,8 @@ def _read(bootstrap: str, topic: str, pipe: Any) -> None:
 
 def _wait_for(bootstrap: str, decisions: str, count: int) -> None:
     """Return when so many transactions, and as many labels, have been handled."""
-    consumer, deadline = _consumer(bootstrap, decisions, end=False), time.monotonic()
-    deadline += _STARTS_WITHIN_SECONDS
-    least = 0
+    consumer, least = _consumer(bootstrap, decisions), 0
+    deadline = time.monotonic() + _STARTS_WITHIN_SECONDS
     while least < count:
         if time.monotonic() > deadline:
             raise SystemExit("the worker does not catch up")
@@ -191,10 +192,5 @@ def _wait_for(bootstrap: str, decisions: str, count: int) -> None:
     consumer.close()
 
 
-def _consumer(bootstrap: str, topic: str, *, end: bool = True) -> Any:
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
-    source = TopicPartition(topic, 0)
-    consumer.assign([source])
-    (consumer.seek_to_end if end else consumer.seek_to_beginning)()
-    consumer.position(source)
-    return consumer
+def _consumer(bootstrap: str, topic: str) -> Any:
+    return loops.consumer_of(bootstrap, (topic,), isolation_level="read_committed")

@@ -52,7 +52,7 @@ class Pace:
 
 def bare(bootstrap: str, topics: tuple[str, ...], count: int) -> Pace:
     """The limit of the client: poll, parse the JSON, nothing else."""
-    consumer = _consumer(bootstrap, topics)
+    consumer = consumer_of(bootstrap, topics)
     begun, cpu, read = time.monotonic(), time.process_time(), 0
     while read < count:
         for records in consumer.poll(timeout_ms=1000).values():
@@ -75,7 +75,7 @@ def naive(bootstrap: str, topic: str, alerts_topic: str, redis_url: str, count: 
     model = RandomUnderSampler(forest, desired_dist={0: 0.9, 1: 0.1}, seed=7)
     producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=5)
     redis = Redis.from_url(redis_url)
-    consumer = _consumer(bootstrap, (topic,))
+    consumer = consumer_of(bootstrap, (topic,))
     begun, cpu, read, alerts = time.monotonic(), time.process_time(), 0, 0
     while read < count:
         for records in consumer.poll(timeout_ms=1000).values():
@@ -147,9 +147,10 @@ def weir(
     return Pace(counts["decisions"], messages, seconds, cpu_seconds, dict(spent), counts["alerts"])
 
 
-def _consumer(bootstrap: str, topics: tuple[str, ...]) -> Any:
+def consumer_of(bootstrap: str, topics: tuple[str, ...], **options: Any) -> Any:
+    """A consumer at the first records of topics of one partition."""
     consumer = KafkaConsumer(
-        bootstrap_servers=bootstrap, fetch_max_wait_ms=20, max_poll_records=2000
+        bootstrap_servers=bootstrap, fetch_max_wait_ms=20, max_poll_records=2000, **options
     )
     consumer.assign([TopicPartition(topic, 0) for topic in topics])
     consumer.seek_to_beginning()

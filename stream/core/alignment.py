@@ -61,17 +61,14 @@ class Alignment(Generic[S, V]):
             self._transactions.pop(source, None)
             self._labels.pop(source, None)
 
-    def put(
-        self, source: S, values: Sequence[V], times_seconds: Floats, sizes: Ints | None = None
-    ) -> None:
+    def put(self, source: S, values: Sequence[V], times_seconds: Floats, sizes: Ints) -> None:
         """Take in records of a source in offset order, shapes (n,); of an unknown one, none.
 
         `sizes` are the bytes that each came as.
         """
         queue = self._transactions.get(source, self._labels.get(source))
         if queue is not None:
-            none = np.zeros(len(values), dtype=np.int64)
-            queue.put(values, times_seconds / self.slice_seconds, none if sizes is None else sizes)
+            queue.put(values, times_seconds / self.slice_seconds, sizes)
 
     def __len__(self) -> int:
         return sum(map(len, [*self._transactions.values(), *self._labels.values()]))

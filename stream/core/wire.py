@@ -40,9 +40,7 @@ class Transaction(Struct, frozen=True, gc=False):
 
     def time_seconds(self, step_origin: datetime) -> float:
         """Event time in seconds since the epoch (UTC)."""
-        if self.timestamp is not None:
-            return self.timestamp.timestamp()
-        return step_origin.timestamp() + 3600.0 * (self.step or 0)
+        return events.event_seconds(self.timestamp, self.step, step_origin)
 
 
 class Label(Struct, frozen=True, gc=False):

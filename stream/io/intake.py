@@ -142,7 +142,7 @@ class Outcome:
 
 
 def handle(detector: Detector, batch: Batch, before: Mapping[int, Before] | None = None) -> Outcome:
-    """Give a batch, transactions or labels, to the handlers of each partition.
+    """Give a batch, transactions before labels, to the handlers of each partition.
 
     What was decided `before`, by partition, stands (see `Detector.on_transactions`).
     """

@@ -300,20 +300,9 @@ class KafkaGroupConsumer:
         }
         try:
             if self._exactly_once:
-                self._producer.begin_transaction()
-            sent = [
-                send(self._producer, message, self._outputs[message.topic]) for message in outputs
-            ]
-            if self._exactly_once:
-                if offsets:
-                    self._producer.send_offsets_to_transaction(offsets, membership)
-                self._producer.commit_transaction()
-                places = [future.get(timeout=0) for future in sent]
-            else:  # no position before all that comes of it is out
-                self._producer.flush(timeout=COMMIT_SECONDS)
-                places = [future.get(timeout=0) for future in sent]
-                if offsets:
-                    self._group.commit(offsets, timeout_ms=COMMIT_SECONDS * 1000)
+                places = self._as_one(self._producer, outputs, offsets, membership)
+            else:
+                places = self._in_turn(self._producer, outputs, offsets)
         except KafkaError as error:
             raise self._commit_lost(error) from error
         ends: dict[TopicPartition, int] = {}
@@ -321,6 +310,26 @@ class KafkaGroupConsumer:
             source = TopicPartition(place.topic, place.partition)
             ends[source] = max(ends.get(source, 0), place.offset + 1)
         return ends
+
+    def _as_one(
+        self, producer: Client, outputs: Sequence[Message], offsets: Any, membership: Any
+    ) -> list[Any]:
+        """Commit outputs and offsets as a transaction; return the places of the outputs."""
+        producer.begin_transaction()
+        sent = [send(producer, message, self._outputs[message.topic]) for message in outputs]
+        if offsets:
+            producer.send_offsets_to_transaction(offsets, membership)
+        producer.commit_transaction()
+        return [future.get(timeout=0) for future in sent]
+
+    def _in_turn(self, producer: Client, outputs: Sequence[Message], offsets: Any) -> list[Any]:
+        """Commit the offsets once all outputs are out; return the places of the outputs."""
+        sent = [send(producer, message, self._outputs[message.topic]) for message in outputs]
+        producer.flush(timeout=COMMIT_SECONDS)
+        places = [future.get(timeout=0) for future in sent]
+        if offsets:
+            self._group.commit(offsets, timeout_ms=COMMIT_SECONDS * 1000)
+        return places
 
     def _commit_lost(self, error: KafkaError) -> BusError:
         """Leave everything as after a commit that did not happen, and say why."""

@@ -29,9 +29,7 @@ class TrainingLog:
     `mark` is how many positions a commit of this worker takes behind what it writes to the log.
     """
 
-    def __init__(
-        self, settings: Settings, reader: Reader, detector: Detector, mark: int = 0
-    ) -> None:
+    def __init__(self, settings: Settings, reader: Reader, detector: Detector, mark: int) -> None:
         self.stop = Event()
         """When this is set, learning goes no further."""
         self._settings = settings

@@ -1,4 +1,5 @@
-"""A soak: does the memory of a worker level off, and what does each thing that it holds cost?
+"""A soak: do the memory of a worker and its time per transaction level off, and what does each
+thing that it holds take?
 
     python benchmarks/soak.py --transactions 5000000 --accounts 500000 --label-delay 7d
 
@@ -15,6 +16,11 @@ of the next account in turn, so that all have been seen after five times as many
 others are popular by the square of a uniform number. Some pay by habit, and 0.2 % are frauds: a
 transfer that empties the account to one of a few accounts that change daily.
 
+Time is the processor time of the handlers, fits in the background included. A machine that others
+use is slower at one moment than at the next, so a fixed piece of work, the yardstick, is timed
+between slices, too. What the last million transactions cost, over the second million, is both in
+microseconds and in yardsticks.
+
 Memory is read from /proc, so this runs on Linux only.
 """
 
@@ -28,9 +34,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -49,6 +56,7 @@ from stream.core.model import Model
 from stream.core.pending import Pending
 from stream.core.windows import Windows
 from stream.events import Label, Transaction, utc
+from stream.io.background import Background
 from stream.io.bus import Record
 from stream.io.checkpoint import Checkpoint
 from stream.io.intake import Intake
@@ -198,6 +206,54 @@ class Sample:
     expired: int
     windows: int
     learned: int
+    handling_us: float = 0.0
+    """Processor time per transaction since the sample before."""
+    yardstick_us: float = 0.0
+    """That of the yardstick, in the same span."""
+
+
+class Times:
+    """Processor time of the handlers and of a yardstick: a fixed piece of work of the same kinds.
+
+    `fitting` works for the handlers.
+    """
+
+    def __init__(self, fitting: Background) -> None:
+        rng = np.random.default_rng(1)
+        self._rows = rng.random((50_000, 24))
+        self._at = rng.integers(len(self._rows), size=(20, 400))
+        self._slots = {f"C{number}": number for number in range(50_000)}
+        self._names = [f"C{number}" for number in rng.integers(50_000, size=2_000)]
+        self._fitting = fitting
+        self._fitted = self._handled = self._measured = 0.0
+        self._times = 0
+
+    @contextmanager
+    def handling(self) -> Iterator[None]:
+        """Count what is done in it as handling."""
+        begun = time.thread_time()
+        yield
+        self._handled += time.thread_time() - begun
+
+    def measure(self) -> None:
+        """Apply the yardstick once."""
+        begun = time.thread_time()
+        for at in self._at:
+            self._rows[at] *= 0.999
+        sum(self._slots[name] for name in self._names)
+        self._measured += time.thread_time() - begun
+        self._times += 1
+
+    def take(self, transactions: int) -> dict[str, float]:
+        """Return the times of a sample since the last, for so many transactions."""
+        fitted, self._fitted = self._fitting.seconds - self._fitted, self._fitting.seconds
+        handled, measured = self._handled + fitted, self._measured
+        per_time = measured / max(self._times, 1)
+        self._handled, self._measured, self._times = 0.0, 0.0, 0
+        return {
+            "handling_us": round(1e6 * handled / transactions, 2),
+            "yardstick_us": round(1e6 * per_time, 2),
+        }
 
 
 def soaked(
@@ -216,18 +272,22 @@ def soaked(
     samples: list[Sample] = []
     decided = 0
     begin = settings.step_origin.timestamp()
-    with ThreadPoolExecutor(1) as fitting:
+    with Background("fit") as fitting:
         detector.model.fit_in(fitting)
+        times = Times(fitting)
         for new in drawn(transactions, accounts, days, settings):
             now = float(new.times_seconds[0]) // settings.align_seconds * settings.align_seconds
             for labels in late.due(now):
-                _, examples = detector.on_labels(0, labels)
-                detector.on_examples(examples, detector.model.position + len(examples))
-            for i in range(0, len(new.transactions), settings.max_batch):
-                detector.on_transactions(0, new.transactions[i : i + settings.max_batch])
+                with times.handling():
+                    _, examples = detector.on_labels(0, labels)
+                    detector.on_examples(examples, detector.model.position + len(examples))
+            with times.handling():
+                for i in range(0, len(new.transactions), settings.max_batch):
+                    detector.on_transactions(0, new.transactions[i : i + settings.max_batch])
+                shard.windows.changed()  # as a worker reports them
             late.add(new)
             decided += len(new.transactions)
-            shard.windows.changed()  # as a worker reports them
+            times.measure()
             if decided * SAMPLES >= transactions * (len(samples) + 1):
                 samples.append(
                     Sample(
@@ -240,6 +300,7 @@ def soaked(
                         expired=shard.pending.expired,
                         windows=len(shard.windows),
                         learned=detector.model.learned,
+                        **times.take(decided - (samples[-1].transactions if samples else 0)),
                     )
                 )
                 told(samples[-1])
@@ -259,6 +320,28 @@ def growth(samples: Sequence[Sample], share: float) -> float:
     few = max(len(span) // 5, 1)
     before, after = float(np.median(span[:few])), float(np.median(span[-few:]))
     return after / before - 1.0
+
+
+def costs_of_last_million(samples: Sequence[Sample]) -> dict[str, float]:
+    """Return what the last million cost, over the second; {} where there is no third."""
+    if samples[-1].transactions < 3_000_000:
+        return {}
+    spans: dict[str, list[Sample]] = {"second": [], "last": []}
+    for sample in samples:
+        if 1_000_000 < sample.transactions <= 2_000_000:
+            spans["second"].append(sample)
+        elif sample.transactions > samples[-1].transactions - 1_000_000:
+            spans["last"].append(sample)
+    us, sticks = (
+        {name: float(np.mean([of(each) for each in span])) for name, span in spans.items()}
+        for of in (lambda s: s.handling_us, lambda s: s.handling_us / s.yardstick_us)
+    )
+    return {
+        "second_million_us": us["second"],
+        "last_million_us": us["last"],
+        "last_to_second_us": us["last"] / us["second"],
+        "last_to_second_in_yardsticks": sticks["last"] / sticks["second"],
+    }
 
 
 def curve(values: Sequence[float], height: int = 8) -> str:
@@ -451,14 +534,15 @@ def main() -> int:
         f"labels {args.label_delay / timedelta(days=1):g} days late\n"
         f"at most {settings.max_accounts:,} accounts and {settings.max_pending:,} pending\n\n"
         f"{'transactions':>12}{'day':>7}{'MB':>8}{'accounts':>10}{'evicted':>10}{'pending':>10}"
-        f"{'expired':>10}{'windows':>9}{'learned':>10}",
+        f"{'expired':>10}{'windows':>9}{'learned':>10}{'us each':>9}{'yardstick':>11}",
         flush=True,
     )
 
     def told(s: Sample) -> None:
         print(
             f"{s.transactions:>12,}{s.day:>7.1f}{s.resident_mb:>8.0f}{s.accounts:>10,}"
-            f"{s.evicted:>10,}{s.pending:>10,}{s.expired:>10,}{s.windows:>9,}{s.learned:>10,}",
+            f"{s.evicted:>10,}{s.pending:>10,}{s.expired:>10,}{s.windows:>9,}{s.learned:>10,}"
+            f"{s.handling_us:>9.1f}{s.yardstick_us:>11.0f}",
             flush=True,
         )
 
@@ -469,6 +553,7 @@ def main() -> int:
         "growth_last_half": growth(samples, 1 / 2),
         "growth_last_third": growth(samples, 1 / 3),
         "peak_mb": round(peak_bytes() / MB, 1),
+        **costs_of_last_million(samples),
         **snapshot_cost(settings, detector),
     }
     costs = {name: measured(name, args.accounts) for name in COSTS}
@@ -477,6 +562,12 @@ def main() -> int:
     print(f"growth over the last half  {figures['growth_last_half']:+.1%}")
     print(f"growth over the last third {figures['growth_last_third']:+.1%}")
     print(f"most at any moment         {figures['peak_mb']:,.0f} MB")
+    if "last_million_us" in figures:
+        print(
+            f"the last million           {figures['last_million_us']:.1f} us each, "
+            f"{figures['last_to_second_us']:.3f} of the second; in yardsticks "
+            f"{figures['last_to_second_in_yardsticks']:.3f}"
+        )
     print(
         f"snapshots                  accounts {figures['account_snapshot_mb']:,.0f} MB, the model "
         f"{figures['model_snapshot_mb']:,.0f} MB, "

@@ -26,9 +26,7 @@ from benchmarks.throughput.pinned import Pinned
 from producers.labels import DueLabel, LateLabels
 from producers.paysim import Scenario, generate
 from producers.rows import Row
-from stream.__main__ import topic_specs
 from stream.io.bus import Message, TopicSpec, connect
-from stream.settings import Settings
 from tests.servers import kafka as kafka_server
 from tests.servers import redis as redis_server
 from tests.servers.kafka import LocalKafka
@@ -80,20 +78,25 @@ def main() -> None:
                 first,
             ),
         }
-        live = {
-            delivery: latency.measure(
-                cores[0],
-                _live(_weir(buses["Kafka"], redis, group=f"{RUN}-{delivery}"), delivery),
-                kafka,
-                [
-                    share * found[report.KAFKA].transactions / found[report.KAFKA].seconds
-                    for share in report.SHARES
-                ],
-                warm=first,
+        highest = found[report.KAFKA].transactions / found[report.KAFKA].seconds
+        rates = [share * highest for share in report.SHARES]
+
+        def at_rates(delivery: str, work: latency.Work, warm: int) -> list[latency.Latency]:
+            environment = _live(_weir(buses["Kafka"], redis, f"{RUN}-{delivery}"), delivery)
+            loops.with_topics(environment)
+            return latency.measure(
+                *(cores[0], environment, kafka, rates, work),
+                warm=warm,
                 seconds=args.seconds,
                 clients=CLIENTS,
             )
-            for delivery in ("exactly-once", "at-least-once")
+
+        live = {
+            report.FORWARD: at_rates("at-least-once", loops.forward, 0),
+            **{
+                delivery: at_rates(delivery, latency.live, first)
+                for delivery in ("exactly-once", "at-least-once")
+            },
         }
         staged = pinned.run(
             loops.weir, _weir(buses["Kafka"], redis, group=f"{RUN}-staged"), first, by_stage=True
@@ -113,7 +116,7 @@ def main() -> None:
 
 def publish(environment: dict[str, str], count: int) -> None:
     """Publish transactions and labels by event time; each transaction says `isFraud`, too."""
-    settings = _with_topics(environment, TopicSpec(NAIVE_ALERTS, 1))
+    settings = loops.with_topics(environment, TopicSpec(NAIVE_ALERTS, 1))
     publisher = connect(settings.bus).publisher()
     late = LateLabels(LABEL_DELAY, fraction=1.0, seed=settings.seed)
     for rows in generate(Scenario(clients=CLIENTS, fraud_rate=0.001), transactions=count):
@@ -157,22 +160,12 @@ def _weir(bus: str, redis: str, group: str = RUN) -> dict[str, str]:
 
 def _live(environment: dict[str, str], delivery: str) -> dict[str, str]:
     """The environment of a worker on live traffic of its own, which flags fifty a second."""
-    environment |= {
+    return environment | {
         "WEIR_TRANSACTIONS_TOPIC": f"{RUN}-{delivery}-transactions",
         "WEIR_LABELS_TOPIC": f"{RUN}-{delivery}-labels",
         "WEIR_DELIVERY": delivery,
         "WEIR_THRESHOLD": "alert_budget:50/1s",
     }
-    _with_topics(environment)
-    return environment
-
-
-def _with_topics(environment: dict[str, str], *more: TopicSpec) -> Settings:
-    """The settings that an environment makes; their topics, and more, are there then."""
-    chosen = {k.removeprefix("WEIR_").lower(): v for k, v in environment.items()}
-    settings = Settings(**chosen)  # type: ignore[arg-type]
-    connect(settings.bus).create_topics([*topic_specs(settings), *more])
-    return settings
 
 
 def _started(stack: ExitStack, missing: str | None, kind: type[S], instead: str) -> S:

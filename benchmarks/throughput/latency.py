@@ -7,20 +7,22 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
-from kafka import KafkaProducer, TopicPartition
+from kafka import TopicPartition
 
 from benchmarks.throughput import loops
 from producers.paysim import Scenario, generate
 from stream.core import wire
 from stream.events import utc
 
+Work = Callable[[Mapping[str, str]], None]
+"""A loop that ends when it is killed, in the environment of a worker. Picklable."""
 LABEL_DELAY_SECONDS = 10.0
 _TICK_SECONDS = 0.002
 """Between two calls of the producer, each with what is due by then."""
@@ -44,35 +46,32 @@ def measure(
     environment: Mapping[str, str],
     bootstrap: str,
     rates: Sequence[float],
+    work: Work,
     *,
     warm: int,
     seconds: float,
     clients: int,
 ) -> list[Latency]:
-    """Have a worker on one core decide `warm` transactions, then live ones at one rate after
-    the other.
+    """Have a loop on one core do `warm` transactions, then live ones at one rate after the other.
 
-    Its time is that of the clock: a timestamp says when a transaction is published.
+    It says in the decisions topic when it is warm. Time is that of the clock: a timestamp says when
+    a transaction is published.
     """
     context = get_context("spawn")
     traffic = _Traffic(environment, bootstrap, clients)
     traffic.publish(warm)
     here, there = context.Pipe()
-    worker = context.Process(target=_work, args=(core, dict(environment)), daemon=True)
+    worker = context.Process(target=_work, args=(core, work, dict(environment)), daemon=True)
     reader = context.Process(
         target=_read, args=(bootstrap, environment["WEIR_ALERTS_TOPIC"], there), daemon=True
     )
     worker.start()
     try:
-        _wait_for(bootstrap, environment["WEIR_DECISIONS_TOPIC"], warm)
+        if warm:
+            _wait_for(bootstrap, environment["WEIR_DECISIONS_TOPIC"], warm)
         reader.start()
         here.recv()  # it stands at the end
-        spans = []
-        for rate in rates:
-            traffic.run(rate, LABEL_DELAY_SECONDS)  # until labels come at this rate, too
-            begun, count = time.time(), traffic.published
-            traffic.run(rate, seconds)
-            spans.append((begun, time.time(), traffic.published - count))
+        spans = [traffic.run(rate, seconds) for rate in rates]
         time.sleep(1.0)
         here.send("enough")
         times, latencies = (np.array(each) for each in here.recv())
@@ -85,27 +84,35 @@ def measure(
         traffic.close()
 
 
-def _described(times: Any, latencies: Any, begun: float, ended: float, count: int) -> Latency:
+def _described(times: Any, latencies: Any, begun: float, ended: float, rate: float) -> Latency:
     within = latencies[(times >= begun) & (times < ended)]
     if not len(within):
         raise SystemExit("no alert came: is the worker up to this rate?")
     p50, p99, p999 = (1000.0 * np.quantile(within, q) for q in (0.5, 0.99, 0.999))
-    return Latency(count / (ended - begun), len(within), float(p50), float(p99), float(p999))
+    return Latency(rate, len(within), float(p50), float(p99), float(p999))
 
 
 class _Traffic:
     """Publishes transactions of the generator as of now, and the label of each later."""
 
     def __init__(self, environment: Mapping[str, str], bootstrap: str, clients: int) -> None:
-        self.published = 0
         self._transactions = environment["WEIR_TRANSACTIONS_TOPIC"]
         self._labels = environment["WEIR_LABELS_TOPIC"]
         self._rows = itertools.chain.from_iterable(
             generate(Scenario(clients=clients, fraud_rate=0.001), transactions=10**9)
         )
         self._due: deque[tuple[float, str, bool]] = deque()
-        self._producer = KafkaProducer(
-            bootstrap_servers=bootstrap, linger_ms=1, batch_size=65_536, compression_type="lz4"
+        # Not kafka-python, which takes most of the core that the broker needs. It is installed
+        # with the extra `benchmarks`.
+        from confluent_kafka import Producer  # noqa: PLC0415 - the tests do without
+
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "linger.ms": 1,
+                "compression.type": "lz4",
+                "queue.buffering.max.messages": 1_000_000,
+            }
         )
 
     def publish(self, count: int) -> None:
@@ -116,9 +123,10 @@ class _Traffic:
         self._said(float("inf"))
         self._producer.flush()
 
-    def run(self, rate: float, seconds: float) -> None:
-        """Publish at a rate, each transaction with its own time."""
-        made = self._made(int(rate * seconds))
+    def run(self, rate: float, seconds: float) -> tuple[float, float, float]:
+        """Publish at a rate, each transaction with its own time, for so long after the labels come
+        at this rate, too. Returns when that began and ended, and the rate that it came to."""
+        made = self._made(int(rate * (LABEL_DELAY_SECONDS + seconds)))
         begun, sent = time.time(), 0
         while sent < len(made):
             now = time.time()
@@ -127,7 +135,10 @@ class _Traffic:
                 self._send(*each, time.time())
             sent = max(sent, until)
             self._said(now)
+            self._producer.poll(0)
             time.sleep(_TICK_SECONDS)
+        ended = time.time()
+        return begun + LABEL_DELAY_SECONDS, ended, sent / (ended - begun)
 
     def _made(self, count: int) -> list[tuple[str, bytes, bytes, bool]]:
         """Id, what of the message stands before its time, and behind it, and whether a fraud."""
@@ -141,24 +152,27 @@ class _Traffic:
 
     def _send(self, id_: str, before: bytes, behind: bytes, is_fraud: bool, at: float) -> None:
         value = before + utc(at).isoformat().encode() + behind
-        self._producer.send(self._transactions, value=value, partition=0)
+        self._producer.produce(self._transactions, value=value, partition=0)
         self._due.append((at + LABEL_DELAY_SECONDS, id_, is_fraud))
-        self.published += 1
 
     def _said(self, now: float) -> None:
         while self._due and self._due[0][0] <= now:
             at, id_, is_fraud = self._due.popleft()
             label = wire.Label(id_, is_fraud, utc(min(at, time.time())), "chargeback")
-            self._producer.send(self._labels, value=wire.written(label), partition=0)
+            self._producer.produce(self._labels, value=wire.written(label), partition=0)
 
     def close(self) -> None:
-        self._producer.close()
+        self._producer.purge()
 
 
-def _work(core: int, environment: dict[str, str]) -> None:
-    """Work until killed."""
-    os.sched_setaffinity(0, {core})
+def live(environment: Mapping[str, str]) -> None:
+    """Weir's own worker, until it is killed."""
     loops.weir(environment, until_end=False)
+
+
+def _work(core: int, work: Work, environment: dict[str, str]) -> None:
+    os.sched_setaffinity(0, {core})
+    work(environment)
 
 
 def _read(bootstrap: str, topic: str, pipe: Any) -> None:

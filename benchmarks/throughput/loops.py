@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -26,13 +26,16 @@ from stream.core.features import Features
 from stream.core.model import Model
 from stream.core.pending import Pending
 from stream.core.windows import Windows
-from stream.io.bus import connect
+from stream.io.bus import TopicSpec, connect
 from stream.io.intake import Intake
 from stream.io.outputs import Outputs
 from stream.io.store import StoreWriter
 from stream.io.training import TrainingLog
 from stream.io.worker import Worker
 from stream.settings import Settings
+
+SENT_ON = 60
+"""One in so many: about what a worker flags that has fifty alerts a second to give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,23 @@ def bare(bootstrap: str, topics: tuple[str, ...], count: int) -> Pace:
     pace = Pace(0, read, time.monotonic() - begun, time.process_time() - cpu)
     consumer.close()
     return pace
+
+
+def forward(environment: Mapping[str, str]) -> None:
+    """The limit on live traffic, until it is killed: poll, parse, and send one in `SENT_ON` of the
+    transactions on as if flagged, with nothing kept, learned or committed."""
+    settings = with_topics(environment)
+    bootstrap = settings.bus.partition("://")[2]
+    producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=0)
+    consumer = consumer_of(bootstrap, (settings.transactions_topic,))
+    read = itertools.count(1)
+    while True:
+        for records in consumer.poll(timeout_ms=1000).values():
+            for record in records:
+                transaction = json.loads(record.value)
+                if next(read) % SENT_ON == 0:
+                    producer.send(settings.alerts_topic, json.dumps(transaction).encode())
+        producer.flush()
 
 
 def naive(bootstrap: str, topic: str, alerts_topic: str, redis_url: str, count: int) -> Pace:
@@ -106,10 +126,8 @@ def weir(
 ) -> Pace:
     """Weir's own worker, from so many transactions decided up to so many, or to the end of both
     topics, or until it is killed."""
-    os.environ |= environment
     collect_rarely()  # as `weir detect` does
-    settings = Settings()  # type: ignore[call-arg]
-    connect(settings.bus).create_topics(topic_specs(settings))
+    settings = with_topics(environment)
     store = StoreWriter(
         settings.redis,
         settings.redis_prefix,
@@ -145,6 +163,14 @@ def weir(
     counts = counts - before
     messages = counts["transactions"] + counts["labels"]
     return Pace(counts["decisions"], messages, seconds, cpu_seconds, dict(spent), counts["alerts"])
+
+
+def with_topics(environment: Mapping[str, str], *more: TopicSpec) -> Settings:
+    """The settings that an environment makes; their topics, and more, are there then."""
+    chosen = {k.removeprefix("WEIR_").lower(): v for k, v in environment.items()}
+    settings = Settings(**chosen)  # type: ignore[arg-type]
+    connect(settings.bus).create_topics([*topic_specs(settings), *more])
+    return settings
 
 
 def consumer_of(bootstrap: str, topics: tuple[str, ...], **options: Any) -> Any:

@@ -16,6 +16,7 @@ BARE, NAIVE, KAFKA, EMBEDDED, FIRST, BUDGET = (
     *("Weir auto, Kafka", "Weir auto, embedded bus"),
     *("Weir auto, Kafka, in the beginning", "the same, learning for 20 µs"),
 )
+FORWARD = "bare poll, parse and send"
 SHARES = (0.2, 0.5, 0.8)
 """Of the highest rate, at which latency is measured."""
 _SMALLEST_US = 0.05

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.packing import pack, unpack
+from stream.core.plain import Restored, Snapshot
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -176,21 +176,21 @@ class Accounts:
         names = self._names
         return [a if at < 0 else names[at] for a, at in zip(accounts, slots, strict=True)]
 
-    def snapshot(self) -> dict[str, NDArray[np.generic]]:
-        """Return the state as plain arrays."""
+    def snapshot(self) -> Snapshot:
+        """Return a copy of the state, plain."""
         names = list(self._slots)
         at = np.fromiter(self._slots.values(), dtype=np.int64, count=len(names))
         return {
-            "names": pack(names),
+            "names": names,
             "sums": self._sums[at],
             "labels": self._labels[at],
             "moments": self._moments[at],
             "evicted": np.array(self.evicted),
         }
 
-    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+    def restore(self, state: Restored) -> None:
         """Take over a snapshot."""
-        names = unpack(state["names"])
+        names = state["names"]
         self._allocate(max(len(names), 1024))
         self._names[: len(names)] = names
         self._slots = {name: slot for slot, name in enumerate(names)}

@@ -31,7 +31,7 @@ class Alignment(Generic[S, V]):
     before the slice began is handled; a label in slice k, ``ceil(time / slice)``, comes before the
     transactions of slice k. So what a replay learns before which transaction depends on event time
     and not on how fast each topic was read, and a label is never used before its time. A source
-    that was read to its end holds nobody up: on live traffic everything goes out at once.
+    that was read to its end holds nobody up, and what is live waits for nobody.
 
     Parameters
     ----------
@@ -79,7 +79,12 @@ class Alignment(Generic[S, V]):
         return [source for source, queue in queues.items() if self._enough(queue)]
 
     def take(
-        self, limit: int, at_end: Callable[[S], bool], *, patient: bool = True
+        self,
+        limit: int,
+        at_end: Callable[[S], bool],
+        *,
+        patient: bool = True,
+        live_seconds: tuple[float, float] = (math.inf, math.inf),
     ) -> list[Taken[S, V]]:
         """Return what may be handled next: transactions, then the labels of one slice.
 
@@ -92,30 +97,45 @@ class Alignment(Generic[S, V]):
             for it.
         patient
             False: do not wait for sources that have nothing.
+        live_seconds
+            What happened between the two does not wait.
         """
-        labels_until = self._frontier(self._labels, math.ceil, at_end, patient)
+        since, until = (at / self.slice_seconds for at in live_seconds)
         taken: list[Taken[S, V]] = []
         waiting = [each for each in self._transactions.items() if each[1]]
+        labels_until = None
         for source, queue in sorted(waiting, key=lambda each: math.floor(each[1].first)):
-            # Below a whole number is the same as with the floor below it.
-            count = _leading(queue.times[:limit] < labels_until)
+            times = queue.times[:limit]
+            free = (times >= since) & (times <= until)
+            if not free.all():
+                if labels_until is None:
+                    labels_until = self._frontier(self._labels, math.ceil, at_end, patient)
+                # Below a whole number is the same as with the floor below it.
+                free |= times < labels_until
+            count = _leading(free)
             if count:
                 taken.append(Taken(source, queue.take(count)))
                 limit -= count
-        transactions_until = self._frontier(self._transactions, math.floor, at_end, patient)
+        for source, queue in self._labels.items():
+            count = _leading((queue.times >= since) & (queue.times <= until))
+            if count:
+                taken.append(Taken(source, queue.take(count)))
+        return taken + self._slice_of_labels(at_end, patient)
+
+    def _slice_of_labels(self, at_end: Callable[[S], bool], patient: bool) -> list[Taken[S, V]]:
+        """The labels of the first slice that waits, where its time has come."""
         heads = [math.ceil(queue.first) for queue in self._labels.values() if queue]
-        if not heads or min(heads) > transactions_until:
-            return taken
+        if not heads:
+            return []
         slice_ = min(heads)
+        if slice_ > self._frontier(self._transactions, math.floor, at_end, patient):
+            return []
         for source, queue in self._labels.items():
             more_may_come = patient and not at_end(source) and not self._enough(queue)
             if more_may_come and not (queue and math.ceil(queue.times[-1]) > slice_):
-                return taken
-        for source, queue in self._labels.items():
-            count = _leading(queue.times <= slice_)  # so is its ceil
-            if count:
-                taken.append(Taken(source, queue.take(count)))
-        return taken
+                return []
+        counts = {s: _leading(queue.times <= slice_) for s, queue in self._labels.items()}
+        return [Taken(s, self._labels[s].take(count)) for s, count in counts.items() if count]
 
     def _enough(self, queue: _Queue[V]) -> bool:
         return len(queue) >= self.max_waiting or queue.bytes >= self.max_bytes

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core.plain import Restored, Snapshot
 from stream.core.traffic import Traffic, counted
 
 Floats = NDArray[np.float64]
@@ -122,8 +122,8 @@ class BudgetThreshold:
         """Return the alerts that a period may have: whole numbers that add up to the budget."""
         return self._until(period + 1) - self._until(period)
 
-    def snapshot(self) -> dict[str, NDArray[np.generic]]:
-        """Return the state as plain arrays."""
+    def snapshot(self) -> Snapshot:
+        """Return a copy of the state, plain."""
         held = slice(self._begin, self._end)
         rest = {name: getattr(self, name) for name in (*_GIVEN, *_PLAIN)} | {
             "seen": list(self._seen.items()),
@@ -136,7 +136,7 @@ class BudgetThreshold:
             "rest": np.frombuffer(json.dumps(rest).encode(), dtype=np.uint8),
         }
 
-    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+    def restore(self, state: Restored) -> None:
         """Take over a snapshot; not that of another budget."""
         rest = json.loads(state["rest"].tobytes())
         if any(rest[name] != getattr(self, name) for name in _GIVEN):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import numpy as np
@@ -28,6 +28,7 @@ from stream.core.accounts import (
 )
 from stream.core.novelty import Novelty
 from stream.core.own import OwnFeatures
+from stream.core.plain import Restored, Snapshot
 from stream.core.wire import AnyTransaction
 from stream.settings import OwnError
 
@@ -131,14 +132,14 @@ class Features:
         """Count transactions as what `frauds` says that were labelled the opposite, shapes (n,)."""
         self.accounts.correct(*_both(origins, destinations, times, frauds))
 
-    def snapshot(self) -> dict[str, NDArray[np.generic]]:
-        """Return the state as plain arrays."""
+    def snapshot(self) -> Snapshot:
+        """Return a copy of the state, plain."""
         return {
             **{f"accounts.{name}": array for name, array in self.accounts.snapshot().items()},
             **{f"novelty.{name}": array for name, array in self.novelty.snapshot().items()},
         }
 
-    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+    def restore(self, state: Restored) -> None:
         """Take over a snapshot."""
         for part in ("accounts", "novelty"):
             mine = {k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(part)}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
+
+from stream.core.plain import Restored, Snapshot
 
 Floats = NDArray[np.float64]
 
@@ -61,8 +61,8 @@ class Novelty:
             at = until
         return scores
 
-    def snapshot(self) -> dict[str, NDArray[np.generic]]:
-        """Return the state as plain arrays."""
+    def snapshot(self) -> Snapshot:
+        """Return a copy of the state, plain."""
         return {
             "rows": np.array(self._rows),
             "sum": self._sum.copy(),
@@ -70,7 +70,7 @@ class Novelty:
             "block": self._block[: self._filled].copy(),
         }
 
-    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+    def restore(self, state: Restored) -> None:
         """Take over a snapshot."""
         self._rows = float(state["rows"].item())
         self._sum = np.array(state["sum"], dtype=np.float64)

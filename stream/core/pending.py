@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.packing import pack, unpack
+from stream.core.plain import Restored, Snapshot
 from stream.core.wire import AnyLabel, AnyTransaction, written
 from stream.events import Label
 
@@ -199,29 +199,28 @@ class Pending:
         """Whether a label that came early has met its transaction: `join` will return it."""
         return bool(self._met)
 
-    def snapshot(self) -> dict[str, NDArray[np.generic]]:
-        """Return the state as plain arrays."""
+    def snapshot(self) -> Snapshot:
+        """Return a copy of the state, plain: the oldest first."""
         n = len(self._ids)
         first = self._next if n == self.max_pending else 0  # the oldest
-        by_age = np.roll(np.arange(n), -first)
         waiting = [*self._met, *self._early.values()]
         return {
-            "ids": pack([self._ids[slot] for slot in by_age]),
-            "origins": pack([self._origins[slot] for slot in by_age]),
-            "destinations": pack([self._destinations[slot] for slot in by_age]),
-            "numbers": self._numbers[by_age],
-            "alerts": self._alerts[by_age],
-            "labelled": self._labelled[by_age],
-            "frauds": self._frauds[by_age],
-            "features": self._features[by_age],
-            "early": pack([written(label).decode() for label in waiting]),
+            "ids": self._ids[first:] + self._ids[:first],
+            "origins": self._origins[first:] + self._origins[:first],
+            "destinations": self._destinations[first:] + self._destinations[:first],
+            "numbers": np.roll(self._numbers[:n], -first, axis=0),
+            "alerts": np.roll(self._alerts[:n], -first),
+            "labelled": np.roll(self._labelled[:n], -first),
+            "frauds": np.roll(self._frauds[:n], -first),
+            "features": np.roll(self._features[:n], -first, axis=0),
+            "early": [written(label).decode() for label in waiting],
             "counters": np.array([self.expired, self.unknown, self.repeated, self.corrected]),
         }
 
-    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+    def restore(self, state: Restored) -> None:
         """Take over a snapshot: the newest of it, where the bound is lower now."""
         self._ids, self._origins, self._destinations = (
-            unpack(state[name])[-self.max_pending :] for name in ("ids", "origins", "destinations")
+            state[name][-self.max_pending :] for name in ("ids", "origins", "destinations")
         )
         names: dict[str, str] = {}
         self._origins = [names.setdefault(name, name) for name in self._origins]
@@ -238,7 +237,7 @@ class Pending:
         self._next = n % self.max_pending
         self.expired, self.unknown, self.repeated, self.corrected = state["counters"].tolist()
         self._met, self._early = [], OrderedDict()
-        for text in unpack(state["early"]):
+        for text in state["early"]:
             label: AnyLabel = Label.model_validate_json(text)
             if label.transaction_id in self._slots:
                 self._met.append(label)

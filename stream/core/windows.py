@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core.plain import Restored, Snapshot
 from stream.core.traffic import counted
 from stream.events import WindowReport, utc
 
@@ -194,8 +195,8 @@ class Windows:
         """Have all windows count as changed: where reports go has lost them."""
         self._changed = set(self._open)
 
-    def snapshot(self) -> dict[str, NDArray[np.generic]]:
-        """Return the state as plain arrays."""
+    def snapshot(self) -> Snapshot:
+        """Return a copy of the state, plain."""
         starts = sorted(self._open)
         bins = [(s, b, *c) for s in starts for b, c in self._open[s].histogram.items()]
         return {
@@ -208,7 +209,7 @@ class Windows:
             "counters": np.array([self.closed, self.late, self._closed_before], dtype=np.int64),
         }
 
-    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+    def restore(self, state: Restored) -> None:
         """Take over a snapshot; all its windows count as changed."""
         self._open = {}
         for start, row in zip(state["starts"].tolist(), state["scalars"].tolist(), strict=True):

@@ -15,6 +15,7 @@ from kafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
     KafkaError,
+    KafkaTimeoutError,
     RetriableError,
     SaslAuthenticationFailedError,
     TopicAuthorizationFailedError,
@@ -100,7 +101,7 @@ class Cluster:
     def consumer(self, **options: Any) -> Client:
         """A consumer of committed records as bytes."""
         # Never a value_deserializer: one that raises makes kafka-python fetch the record for ever.
-        return self._client(
+        consumer = self._client(
             KafkaConsumer,
             metrics_enabled=False,
             enable_auto_commit=False,
@@ -112,6 +113,8 @@ class Cluster:
             max_poll_records=2000,
             **options,
         )
+        consumer._fetcher._net = _Forgetful(consumer._fetcher._net)
+        return consumer
 
     def producer(self, kind: type[KafkaProducer] = KafkaProducer, **options: Any) -> Client:
         """An idempotent producer that waits for all replicas."""
@@ -279,6 +282,29 @@ class Cluster:
                     f"Topic {topic} at {self.url} has {known[topic].partitions} partitions, "
                     f"so no partition {partition}."
                 )
+
+
+class _Forgetful:
+    """kafka-python's event loop, for what fetches: its time-outs hold on to no frame.
+
+    A poll that finds nothing ends in one. Left as it is, it refers to itself by way of its
+    traceback, and so keeps the frames of all callers, with the records that they had at hand,
+    until the garbage collector comes by.
+    """
+
+    def __init__(self, net: Any) -> None:
+        self._net = net
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._net, name)
+
+    def run(self, coroutine: Any, *args: Any) -> Any:
+        try:
+            return self._net.run(coroutine, *args)
+        except KafkaTimeoutError as error:
+            error.__traceback__ = None
+            said = str(error)
+        raise KafkaTimeoutError(said)
 
 
 class Ends:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
-from math import isnan, nan
+from math import inf, isnan, nan
 from operator import itemgetter
 
 import numpy as np
@@ -29,6 +29,8 @@ _BUFFERED = 50_000
 _BUFFERED_BYTES = 64 * 1024 * 1024
 """The same in bytes of their messages: also one that is too large to read waits for its turn."""
 
+_LIVE_SECONDS = 60.0
+"""What happens so near to now is handled as it comes, transactions and labels each for itself."""
 _JUMP_SECONDS = 7 * 86_400.0
 """A record counts as at most so much later than the one before it, so that one clock gone wrong
 cannot hold up what lies behind it in its partition."""
@@ -80,9 +82,21 @@ class Intake:
                 np.array([len(record.value or b"") for record in of_one]),
             )
 
-    def take(self, at_end: Callable[[TopicPartition], bool], *, patient: bool = True) -> Batch:
-        """Return what may be handled next, see `Alignment.take`."""
-        return self._alignment.take(self.settings.max_batch, at_end, patient=patient)
+    def take(
+        self,
+        at_end: Callable[[TopicPartition], bool],
+        now_seconds: float = inf,
+        *,
+        patient: bool = True,
+    ) -> Batch:
+        """Return what may be handled next, see `Alignment.take`.
+
+        What happened within a minute of the wall time is live; without one, nothing is.
+        """
+        live = (now_seconds - _LIVE_SECONDS, now_seconds + _LIVE_SECONDS)
+        return self._alignment.take(
+            self.settings.max_batch, at_end, patient=patient, live_seconds=live
+        )
 
     def read(self, records: Sequence[Record]) -> tuple[list[Input], Floats]:
         """Return what the records of an input carry, or why it is not taken, and event times.

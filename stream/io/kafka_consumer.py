@@ -12,6 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
+from threading import Event
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaProducer, OffsetAndMetadata
@@ -46,6 +47,12 @@ COMMIT_SECONDS = 30.0
 SESSION_SECONDS = 10.0
 """A member that has not been heard of for this long is replaced by the others."""
 _WAIT_MS = 50
+_FOLLOW_SECONDS = 0.05
+"""Between two polls of the follower, once it has all there is. Each poll costs a millisecond."""
+_FRESH_MS = 5
+"""How long a poll that has something waits for what came after that."""
+_PLENTY = 4
+"""A poll that is full to one part of so many is behind, and what it has is enough."""
 
 
 class KafkaGroupConsumer:
@@ -78,6 +85,8 @@ class KafkaGroupConsumer:
         self._assignment: frozenset[int] = frozenset()
         self._lost: set[int] = set()
         self._follower_first = False
+        self._follows_at = 0.0
+        self._offsets_sent: _Sent | None = None
         self._fenced: str | None = None
         self._closed = False
         self._producer: Client | None = None
@@ -183,15 +192,31 @@ class KafkaGroupConsumer:
     def _fetch(self, polled: list[Record], max_records: int, wait_ms: float) -> None:
         """Take what both consumers have fetched; where that is nothing, wait a moment for more."""
         polls = [self._poll_group]
-        if self._follower.assignment():
+        if self._follower.assignment() and time.monotonic() >= self._follows_at:
             # In turn, so that neither starves while the other has plenty.
-            polls.insert(0 if self._follower_first else 1, self._follower.poll)
+            polls.insert(0 if self._follower_first else 1, self._poll_follower)
             self._follower_first = not self._follower_first
         for poll in polls:
             if len(polled) < max_records:
                 polled += records(poll(0, max_records - len(polled)))
         if not polled and wait_ms:
             polled += records(self._poll_group(wait_ms, max_records))
+        elif polled and len(polled) < max_records // _PLENTY:
+            # They were fetched just after the poll before. What has come since is asked for now.
+            polled += records(self._poll_group(_FRESH_MS, max_records - len(polled)))
+
+    def _poll_follower(self, wait_ms: float, max_records: int) -> Any:
+        found = self._follower.poll(wait_ms, max_records)
+        if sum(map(len, found.values())) < max_records // _PLENTY and self._all_followed():
+            self._follows_at = time.monotonic() + _FOLLOW_SECONDS
+        return found
+
+    def _all_followed(self) -> bool:
+        """Whether nothing more is known of than the follower has returned."""
+        return all(
+            self._follower.highwater(at) == self._follower.position(at)
+            for at in self._follower.assignment()
+        )
 
     def _poll_group(self, wait_ms: float, max_records: int) -> Any:
         # A poll that ends while the group is still joining leaves the answer for the next one, but
@@ -255,6 +280,7 @@ class KafkaGroupConsumer:
         # Not by the group's own connection: the broker answers nothing there while it waits for all
         # members of a rebalance.
         with self._cluster.explained():
+            self._settle()
             position = self._follower.committed(
                 KafkaPartition(*source), timeout_ms=REQUEST_SECONDS * 1000
             )
@@ -323,13 +349,23 @@ class KafkaGroupConsumer:
         return [future.get(timeout=0) for future in sent]
 
     def _in_turn(self, producer: Client, outputs: Sequence[Message], offsets: Any) -> list[Any]:
-        """Commit the offsets once all outputs are out; return the places of the outputs."""
+        """Commit the offsets once all outputs are out; return the places of the outputs.
+
+        The next commit sees to it that the offsets came through: nothing waits for it here.
+        """
+        self._settle()
         sent = [send(producer, message, self._outputs[message.topic]) for message in outputs]
         producer.flush(timeout=COMMIT_SECONDS)
         places = [future.get(timeout=0) for future in sent]
         if offsets:
-            self._group.commit(offsets, timeout_ms=COMMIT_SECONDS * 1000)
+            self._offsets_sent = _Sent(offsets, self._group.commit_async(offsets))
         return places
+
+    def _settle(self) -> None:
+        """Wait for the offsets that were sent; where that failed, commit them and wait."""
+        sent, self._offsets_sent = self._offsets_sent, None
+        if sent is not None and not sent.arrived():
+            self._group.commit(sent.offsets, timeout_ms=COMMIT_SECONDS * 1000)
 
     def _commit_lost(self, error: KafkaError) -> BusError:
         """Leave everything as after a commit that did not happen, and say why."""
@@ -383,6 +419,7 @@ class KafkaGroupConsumer:
         member_id = self._group.group_metadata().member_id
         producer, self._producer = self._producer, None
         try:
+            self._settle()
             if producer is not None:
                 abandon(producer)
             self._follower.close(autocommit=False)
@@ -398,6 +435,20 @@ class KafkaGroupConsumer:
         leaver = library.MemberToRemove(member_id=member_id, group_instance_id=self._member)
         with self._cluster.explained(), self._cluster.admin() as admin:
             admin.remove_group_members(self._group_name, [leaver])
+
+
+class _Sent:
+    """Offsets that are on their way to the group."""
+
+    def __init__(self, offsets: Any, future: Any) -> None:
+        self.offsets = offsets
+        self._future = future
+        self._over = Event()
+        future.add_both(lambda _: self._over.set())
+
+    def arrived(self) -> bool:
+        """Whether they are committed, as soon as that is known."""
+        return self._over.wait(COMMIT_SECONDS) and self._future.exception is None
 
 
 class _Unread:

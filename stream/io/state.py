@@ -1,8 +1,9 @@
 """Account state on the bus: snapshots of each partition, in chunks, in a compacted topic.
 
-A snapshot is plain arrays (numpy's `.npz`, never pickled), taken between two batches together with
-the positions it stands at. It goes out in chunks, a few with each commit of the batches that
-follow, so that nothing waits for it; its *manifest*, which comes last, makes it count. Two sets of
+A snapshot is plain arrays (numpy's `.npz`, never pickled), copied between two batches together with
+the positions it stands at, and packed in the background. It goes out in chunks, a few with each
+commit of the batches that follow, so that nothing waits for it; its *manifest*, which comes last,
+makes it count. Two sets of
 keys take turns: the snapshot before stays whole until the next one is.
 """
 
@@ -14,6 +15,7 @@ import json
 import logging
 import zipfile
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,7 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.detector import Shard
+from stream.core.plain import Snapshot
+from stream.io.background import Background
 from stream.io.bus import Message, Reader, TopicPartition, read_whole
+from stream.io.packing import pack, unpack
 from stream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -38,11 +43,13 @@ _AT_ONCE = 2
 _BYTES_PER_SECOND = 2_000_000
 """A large state is saved less often: no more than so much is written, taken over time."""
 _PARTS = ("features", "pending", "windows", "budget")
+_TEXTS = ".texts"
+"""Ends the name of an array that holds texts."""
 _SHAPING_SETTINGS = (
     *("step_origin", "transaction_types", "half_lives_hours", "features", "window_seconds"),
     *("transactions_topic", "labels_topic", "decisions_topic"),
 )
-_LAYOUT = 1
+_LAYOUT = 2
 """Of the arrays: the next number where what they mean changes."""
 
 
@@ -110,7 +117,7 @@ class Saved:
 
 
 class StateWriter:
-    """Cuts snapshots into messages: `begin` takes one, `messages` hands out what goes next.
+    """Cuts snapshots into messages: `begin` copies the state, `messages` hands out what goes next.
 
     Parameters
     ----------
@@ -123,15 +130,22 @@ class StateWriter:
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._clock = clock
-        self._under_way: _Cut | None = None
+        self._packing = Background("weir-pack")
+        self._under_way: _UnderWay | None = None
         self._numbers: dict[int, int] = {}
         self._due_at: dict[int, float] = {}
         self._saved: dict[int, Positions] = {}
 
     @property
     def waiting(self) -> bool:
-        """Whether anything is to go out."""
+        """Whether a snapshot is under way."""
         return self._under_way is not None
+
+    def ready(self, wait_seconds: float = 0.0) -> bool:
+        """Whether something of it can go out, at the latest when so much time is over."""
+        if self._under_way is None:
+            return False
+        return bool(wait([self._under_way.cut], wait_seconds).done)
 
     def opened(self, partition: int, number: int) -> None:
         """Take note of a partition given, and of the number that its next snapshot has."""
@@ -146,50 +160,86 @@ class StateWriter:
         if self._under_way is not None and self._under_way.partition == partition:
             self._under_way = None
 
-    def due(self, *, now: bool = False) -> list[int]:
+    def due(self) -> list[int]:
         """Return the partitions to take a snapshot of: none while one is still on its way."""
         if self._under_way is not None:
             return []
-        return [p for p, at in self._due_at.items() if now or self._clock() >= at][:1]
+        return [p for p, at in self._due_at.items() if self._clock() >= at][:1]
 
     def begin(self, partition: int, shard: Shard, positions: Positions) -> None:
-        """Take a snapshot of a partition as it stands at these positions, if it has moved."""
-        content = b""
-        if positions != self._saved.get(partition):
-            content = pack_shard(shard)
-            manifest = self._manifest(partition, shard, content, positions)
-            self._under_way = _Cut(self._settings, partition, manifest, content)
-            self._saved[partition] = dict(positions)
-        rest = max(self._settings.checkpoint_seconds, len(content) / _BYTES_PER_SECOND)
-        self._due_at[partition] = self._clock() + rest
+        """Copy a partition as it stands at these positions, if it has moved since the last."""
+        self._due_at[partition] = self._clock() + self._settings.checkpoint_seconds
+        if positions == self._saved.get(partition):
+            return
+        self._saved[partition] = dict(positions)
+        number = self._numbers.get(partition, 0)
+        self._numbers[partition] = number + 1
+        taken = _Taken(
+            copied(shard),
+            identity(self._settings, shard),
+            number,
+            dict(positions),
+            len(shard.features.accounts),
+            len(shard.pending),
+            datetime.now(UTC),
+        )
+        cut = self._packing.submit(_cut, self._settings, partition, taken)
+        self._under_way = _UnderWay(partition, cut, self._clock())
 
     def messages(self) -> list[Message]:
         """Return what goes out with the next commit, and count it as gone."""
-        if self._under_way is None:
+        if self._under_way is None or not self.ready():
             return []
-        messages = self._under_way.next(_AT_ONCE)
-        if self._under_way.done:
+        partition, cut = self._under_way.partition, self._under_way.cut.result()
+        rest = self._under_way.begun_at + cut.size_bytes / _BYTES_PER_SECOND
+        self._due_at[partition] = max(self._due_at[partition], rest)
+        messages = cut.next(_AT_ONCE)
+        if cut.done:
             self._under_way = None
         return messages
 
-    def _manifest(
-        self, partition: int, shard: Shard, content: bytes, positions: Positions
-    ) -> Manifest:
-        number = self._numbers.get(partition, 0)
-        self._numbers[partition] = number + 1
-        digest = hashlib.sha256(content).hexdigest()
-        return Manifest(
-            number=number,
-            id=f"{number}-{digest[:16]}",
-            identity=identity(self._settings, shard),
-            positions=dict(positions),
-            chunks=-(-len(content) // CHUNK_BYTES),
-            size_bytes=len(content),
-            sha256=digest,
-            made_at=datetime.now(UTC),
-            accounts=len(shard.features.accounts),
-            pending=len(shard.pending),
-        )
+    def close(self) -> None:
+        """Let go of a snapshot that is not written yet."""
+        self._packing.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A copy of a partition, and what its manifest says of it."""
+
+    parts: Snapshot
+    identity: Mapping[str, str]
+    number: int
+    positions: Positions
+    accounts: int
+    pending: int
+    made_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    partition: int
+    cut: Future[_Cut]
+    begun_at: float
+
+
+def _cut(settings: Settings, partition: int, taken: _Taken) -> _Cut:
+    """Pack a copy: what takes long."""
+    content = packed(taken.parts)
+    digest = hashlib.sha256(content).hexdigest()
+    manifest = Manifest(
+        number=taken.number,
+        id=f"{taken.number}-{digest[:16]}",
+        identity=taken.identity,
+        positions=taken.positions,
+        chunks=-(-len(content) // CHUNK_BYTES),
+        size_bytes=len(content),
+        sha256=digest,
+        made_at=taken.made_at,
+        accounts=taken.accounts,
+        pending=taken.pending,
+    )
+    return _Cut(settings, partition, manifest, content)
 
 
 class _Cut:
@@ -203,6 +253,10 @@ class _Cut:
         self._manifest = manifest
         self._content = memoryview(content)
         self._gone = 0
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self._content)
 
     @property
     def done(self) -> bool:
@@ -276,23 +330,47 @@ def read(reader: Reader, settings: Settings, partition: int) -> Held:
 
 def pack_shard(shard: Shard) -> bytes:
     """Return the account state of a partition as the bytes of plain arrays."""
-    arrays: dict[str, NDArray[np.generic]] = {"duplicates": np.array(shard.duplicates)}
-    for part in _PARTS:
-        for name, array in getattr(shard, part).snapshot().items():
-            arrays[f"{part}/{name}"] = array
-    packed = io.BytesIO()
-    np.savez(packed, **arrays)  # type: ignore[arg-type] # numpy's stub takes names for flags
-    return packed.getvalue()
+    return packed(copied(shard))
+
+
+def copied(shard: Shard) -> Snapshot:
+    """Return a copy of the account state of a partition."""
+    return {
+        "duplicates": np.array(shard.duplicates),
+        **{
+            f"{part}/{name}": value
+            for part in _PARTS
+            for name, value in getattr(shard, part).snapshot().items()
+        },
+    }
+
+
+def packed(copy: Snapshot) -> bytes:
+    """Return a copy as the bytes of plain arrays."""
+    arrays: dict[str, NDArray[np.generic]] = {
+        (f"{name}{_TEXTS}" if isinstance(value, list) else name): (
+            pack(value) if isinstance(value, list) else value
+        )
+        for name, value in copy.items()
+    }
+    file = io.BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type] # numpy's stub takes names for flags
+    return file.getvalue()
 
 
 def unpack_shard(content: bytes, shard: Shard) -> None:
     """Have an empty shard take over what `pack_shard` returned."""
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        for part in _PARTS:
-            names = [name for name in arrays.files if name.startswith(f"{part}/")]
-            state = {name.removeprefix(f"{part}/"): arrays[name] for name in names}
-            getattr(shard, part).restore(state)
-        shard.duplicates = int(arrays["duplicates"])
+        state: dict[str, Any] = {
+            name.removesuffix(_TEXTS): (
+                unpack(arrays[name]) if name.endswith(_TEXTS) else arrays[name]
+            )
+            for name in arrays.files
+        }
+    for part in _PARTS:
+        names = [name for name in state if name.startswith(f"{part}/")]
+        getattr(shard, part).restore({name.removeprefix(f"{part}/"): state[name] for name in names})
+    shard.duplicates = int(state["duplicates"])
 
 
 def differing(found: Mapping[str, Any], wanted: Mapping[str, str]) -> list[str]:

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 _MAX_EXAMPLE_BYTES = 1_048_576
 _PATIENCE_SECONDS = 5.0
 _PROGRESS_SECONDS = 5.0
+_LOOK_SECONDS = 0.05
+"""Between two looks for what others have written."""
 _AT_ONCE = 200
 """Examples learned between two looks at whether to stop."""
 
@@ -39,6 +41,8 @@ class TrainingLog:
         self._mark = mark
         self._read: deque[tuple[int, AnyExample | None]] = deque()
         """Read and not yet learned, each with the position behind it; None cannot be read."""
+        self._looks_at = 0.0
+        """When to look next, by the monotonic clock."""
         self._written_until = -1
         """Position behind the last example that this worker wrote."""
 
@@ -62,6 +66,9 @@ class TrainingLog:
     def learn(self, until: int = 0) -> None:
         """Learn what has come; wait for it until the model's position is at least `until`."""
         model = self._detector.model
+        if model.position >= until and not self._read and time.monotonic() < self._looks_at:
+            return
+        self._looks_at = time.monotonic() + _LOOK_SECONDS
         patience = shown = time.monotonic()
         begun = model.position
         while not self.stop.is_set() and (

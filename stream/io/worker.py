@@ -7,9 +7,8 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
-from typing import Any, Protocol
+from typing import Protocol
 
 from stream.core.decode import Reject
 from stream.core.detector import Detector
@@ -17,6 +16,7 @@ from stream.core.evaluate import Scorecard
 from stream.core.learning_budget import LearningBudget
 from stream.core.model import Model
 from stream.events import Alert, LiveReport, WindowReport
+from stream.io.background import Background
 from stream.io.bus import (
     Broker,
     BusUnavailable,
@@ -60,22 +60,6 @@ class Store(Protocol):
     def put_live(self, report: LiveReport) -> None: ...
 
     def put_alerts(self, alerts: Sequence[Alert]) -> None: ...
-
-
-class _Fitting(ThreadPoolExecutor):
-    """A thread to fit in that knows the processor time it took."""
-
-    seconds = 0.0
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        def timed() -> Any:
-            begun = time.thread_time()
-            try:
-                return fn(*args, **kwargs)
-            finally:
-                self.seconds += time.thread_time() - begun
-
-        return super().submit(timed)
 
 
 class Worker:
@@ -127,7 +111,7 @@ class Worker:
         saved = self._checkpoint.load() if self._checkpoint else None
         self._partitions = broker.topics().get(settings.transactions_topic, 1)
         self.detector = Detector(settings, saved or Model(settings), self._partitions)
-        self._fitting = _Fitting(1, thread_name_prefix="weir-fit")
+        self._fitting = Background("weir-fit")
         self.detector.model.fit_in(self._fitting)
         self._intake = Intake(settings)
         self._outputs = Outputs(settings, clock)
@@ -194,20 +178,24 @@ class Worker:
     def step(self) -> bool:
         """Read once, handle what is ready, and return whether anything was."""
         patient = self._silent_polls < _IMPATIENT_POLLS
-        batch = self._intake.take(self._consumer.at_end, patient=patient)
+        batch = self._intake.take(self._consumer.at_end, self._clock(), patient=patient)
         if batch:
             self._handle(batch)
-        elif self._states.waiting:
+        elif self._states.ready():
             self._commit([], {})
-        wait_seconds = 0.0 if batch else 0.1
-        records = self._consumer.poll(self.settings.max_batch, wait_seconds, self._intake.full())
-        self._silent_polls = 0 if batch or records else self._silent_polls + 1
-        given = self._follow_assignment()  # these are read anew, from where their state stands
-        self._intake.put([record for record in records if record.partition not in given])
+        busy = bool(self._read(0.0 if batch else 0.1) or batch)
+        self._silent_polls = 0 if busy else self._silent_polls + 1
         with self._timed():
             self._training.learn()
         self._report_and_save()
-        return bool(batch or records)
+        return busy
+
+    def _read(self, wait_seconds: float) -> int:
+        """Take in what there is; return how many records."""
+        records = self._consumer.poll(self.settings.max_batch, wait_seconds, self._intake.full())
+        given = self._follow_assignment()  # these are read anew, from where their state stands
+        self._intake.put([record for record in records if record.partition not in given])
+        return len(records)
 
     def close(self) -> None:
         """Save a snapshot, report for the last time, and leave the group."""
@@ -216,6 +204,7 @@ class Worker:
             self._save_state()
         finally:
             self._fitting.shutdown(wait=False, cancel_futures=True)
+            self._states.close()
             self._training.close()
             self._consumer.close()
 
@@ -409,12 +398,16 @@ class Worker:
         """Put the last snapshots on the bus; where that takes too long, the ones before stay."""
         until = time.monotonic() + _CLOSING_SECONDS
         for partition in list(self.detector.shards) if self._sound else ():
-            while self._states.waiting and time.monotonic() < until:
-                self._commit([], {})
+            self._send_snapshot(until)
             if partition in self.detector.shards and not self._states.waiting:
                 self._begin_snapshot(partition)
+        self._send_snapshot(until)
+
+    def _send_snapshot(self, until: float) -> None:
+        """Put the rest of the snapshot that is under way on the bus."""
         while self._sound and self._states.waiting and time.monotonic() < until:
-            self._commit([], {})
+            if self._states.ready(max(0.0, until - time.monotonic())):
+                self._commit([], {})
 
     def _save_model(self, checkpoint: Checkpoint) -> None:
         """Write a snapshot; where that fails the one before stays, and work goes on."""

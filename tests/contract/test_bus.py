@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -285,6 +286,27 @@ def test_a_reader_waits_for_what_comes_later(bus: Bus) -> None:
     assert 0.25 < time.monotonic() - started < 5
     bus.publish(Message(topic, None, b"late"))
     assert values(read(reader, 1)) == [b"late"]
+
+
+def test_a_poll_that_finds_nothing_keeps_nothing_of_its_caller(bus: Bus) -> None:
+    # A time-out that refers to itself would hold every caller's records until they are collected.
+    topic = bus.topic("a")
+    clients = bus.reader(TopicPartition(topic, 0)), bus.consumer(topic)
+    for client in clients:
+        read_nothing(client, 0.5)
+    gc.collect()
+    gc.disable()
+    try:
+        held = [read_nothing(client, at) for client in clients for at in (0.0, 0.01, 0.0)]
+        assert [each() for each in held] == [None] * len(held)
+    finally:
+        gc.enable()
+
+
+def read_nothing(client: Reader | Consumer, timeout_seconds: float) -> weakref.ref[set[bytes]]:
+    at_hand: set[bytes] = set()
+    assert client.poll(10, timeout_seconds) == []
+    return weakref.ref(at_hand)
 
 
 def test_assigning_again_moves_a_reader_whatever_it_had_fetched(bus: Bus) -> None:

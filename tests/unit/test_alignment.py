@@ -105,6 +105,21 @@ def test_impatience_lets_out_what_waits_for_a_silent_source() -> None:
     assert aligned.take(10, lambda _: False, patient=False)
 
 
+def test_what_is_live_waits_for_nobody_and_what_is_past_does() -> None:
+    aligned = alignment()
+
+    def take() -> list[list[str]]:
+        return apart(aligned.take(10, lambda _: False, live_seconds=(100, 200)))
+
+    put(aligned, "t0", [105, 99, 106])
+    assert take() == [["t0@105"]]
+    assert take() == []
+    put(aligned, "l0", [104, 98])
+    assert take() == [["t0@99", "t0@106"], ["l0@104"]]
+    put(aligned, "t0", [201])  # nor is what a clock gone wrong says
+    assert take() == []
+
+
 def test_a_clock_gone_wrong_delays_only_its_own_input() -> None:
     aligned = alignment()
     put(aligned, "t0", [5, 10**9])

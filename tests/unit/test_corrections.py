@@ -129,7 +129,7 @@ def test_going_on_from_a_snapshot_equals_going_on(said: list[Label], cut: int) -
     for part in ("features", "pending", "windows"):
         mine, theirs = (getattr(d.shards[0], part).snapshot() for d in (made, resumed))
         for name, array in mine.items():
-            assert np.array_equal(array, theirs[name], equal_nan=array.dtype.kind == "f"), name
+            np.testing.assert_array_equal(array, theirs[name], err_msg=name)
 
 
 def test_a_correction_of_what_has_left_the_windows_is_late_and_stops_nothing() -> None:

@@ -13,7 +13,7 @@ from stream.core.evaluate import Scorecard, evaluate
 from stream.core.model import Model
 from stream.core.windows import measure
 from stream.io.checkpoint import Checkpoint
-from stream.io.state import pack_shard, unpack_shard
+from stream.io.state import copied, pack_shard, packed, unpack_shard
 from tests.streams import labels, rows, settings
 
 ROWS = rows(3_000)
@@ -133,6 +133,14 @@ def test_going_on_from_snapshots_of_model_and_accounts_equals_going_on(tmp_path:
     assert np.array_equal(journey(made, slice(1_000, 2_000)), journey(resumed, slice(1_000, 2_000)))
     assert made.shards[0].windows.changed() == resumed.shards[0].windows.changed()
     assert made.threshold == resumed.threshold
+
+
+def test_a_copy_of_the_accounts_stays_as_it_was_taken() -> None:
+    made = detector()
+    journey(made, slice(0, 500))
+    before, copy = pack_shard(made.shards[0]), copied(made.shards[0])
+    journey(made, slice(500, 1_000))
+    assert packed(copy) == before != pack_shard(made.shards[0])
 
 
 def test_what_was_decided_before_stands_whatever_the_model_has_learned_since() -> None:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
 import pytest
 
-from benchmarks.soak import LateLabels, Sample, curve, drawn, growth, measured, soaked
+from benchmarks.soak import (
+    LateLabels,
+    Sample,
+    costs_of_last_million,
+    curve,
+    drawn,
+    growth,
+    measured,
+    soaked,
+)
 from tests.streams import settings
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -65,6 +75,23 @@ def test_memory_that_grew_early_has_levelled_off_and_memory_that_goes_on_has_not
     assert growth(flat, 1 / 3) == 0.0
     assert growth(flat, 1.0) > 0.2
     assert growth(steady, 1 / 3) == pytest.approx(16 / 141, abs=0.01)
+
+
+def test_the_last_million_is_compared_with_the_second_also_on_a_machine_that_slows_down() -> None:
+    samples = [
+        replace(sample(0.0), transactions=million * 500_000, handling_us=us, yardstick_us=stick)
+        for million, us, stick in (
+            *((1, 90.0, 1.0), (2, 90.0, 1.0), (3, 40.0, 2.0), (4, 60.0, 2.0)),
+            *((5, 70.0, 2.0), (6, 70.0, 2.0), (7, 100.0, 4.0), (8, 100.0, 4.0)),
+        )
+    ]
+    assert costs_of_last_million(samples) == {
+        "second_million_us": 50.0,
+        "last_million_us": 100.0,
+        "last_to_second_us": 2.0,
+        "last_to_second_in_yardsticks": 1.0,
+    }
+    assert costs_of_last_million(samples[:3]) == {}
 
 
 def test_the_curve_is_drawn_from_nothing_to_its_highest() -> None:

@@ -19,20 +19,14 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
 
 from benchmarks.throughput import latency, loops, report
 from benchmarks.throughput.pinned import Pinned
+from benchmarks.throughput.servers import started
 from producers.labels import DueLabel, LateLabels
 from producers.paysim import Scenario, generate
 from producers.rows import Row
 from stream.io.bus import Message, TopicSpec, connect
-from tests.servers import kafka as kafka_server
-from tests.servers import redis as redis_server
-from tests.servers.kafka import LocalKafka
-from tests.servers.redis import LocalRedis
-
-S = TypeVar("S", LocalKafka, LocalRedis)
 
 RUN = f"bench-{os.getpid()}"
 """Names of this run's own, on servers that may hold another's."""
@@ -48,12 +42,7 @@ def main() -> None:
         raise SystemExit("at least two cores are needed: one for the loops, one for the servers")
     with ExitStack() as stack:
         os.sched_setaffinity(0, cores[1:])  # of the servers, and of what publishes
-        kafka = args.kafka or (
-            _started(stack, kafka_server.missing(), LocalKafka, "--kafka HOST:PORT").bootstrap
-        )
-        redis = args.redis or (
-            _started(stack, redis_server.missing(), LocalRedis, "--redis URL").url
-        )
+        kafka, redis = started(stack, args.kafka, args.redis)
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         buses = {"Kafka": f"kafka://{kafka}", "embedded": f"sqlite:///{folder}/bus.db"}
         count, first = args.transactions, args.first
@@ -166,15 +155,6 @@ def _live(environment: dict[str, str], delivery: str) -> dict[str, str]:
         "WEIR_DELIVERY": delivery,
         "WEIR_THRESHOLD": "alert_budget:50/1s",
     }
-
-
-def _started(stack: ExitStack, missing: str | None, kind: type[S], instead: str) -> S:
-    """A server of this run's own, up to its end."""
-    if missing:
-        raise SystemExit(f"{missing}, or give {instead}")
-    server = kind()
-    stack.callback(server.stop)
-    return server.start()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -105,9 +105,9 @@ class BoostedTrees(base.Classifier):
         self.fits = 0
         self._columns: dict[Any, int] = {}
         self._held = 0
-        self._features: Rows = np.empty((256, 0), dtype=np.float32)
-        self._frauds = np.empty(256, dtype=np.bool_)
-        self._weights = np.empty(256)
+        self._features: Rows = np.zeros((256, 0), dtype=np.float32)
+        self._frauds = np.zeros(256, dtype=np.bool_)
+        self._weights = np.zeros(256)
         self._trees: Trees | None = None
         self._coming: tuple[int, Future[Trees] | Trees] | None = None
         self._next_fit = min_examples

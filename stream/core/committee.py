@@ -370,10 +370,10 @@ class _Recent:
 
     def __init__(self, members: int, max_examples: int) -> None:
         self.max_examples = max_examples
-        self._votes = np.empty((2 * max_examples, members), dtype=np.float32)
-        self._frauds = np.empty(2 * max_examples, dtype=np.bool_)
-        self._weights = np.empty(2 * max_examples)
-        self._keys = np.empty(2 * max_examples, dtype=np.uint32)
+        self._votes = np.zeros((2 * max_examples, members), dtype=np.float32)
+        self._frauds = np.zeros(2 * max_examples, dtype=np.bool_)
+        self._weights = np.zeros(2 * max_examples)
+        self._keys = np.zeros(2 * max_examples, dtype=np.uint32)
         self._begin = self._end = 0
 
     def __len__(self) -> int:

@@ -133,7 +133,7 @@ class RollingCurve:
         self.max_frauds = max_frauds
         self.max_examples = max_examples
         self.review_rate = review_rate
-        self._rows = np.empty((256, 7))
+        self._rows = np.zeros((256, 7))
         self._begin = self._end = 0
         self._frauds_at: deque[int] = deque()
         """Rows of the frauds kept, counted from the first row ever."""
@@ -198,7 +198,7 @@ class RollingCurve:
 
     def _make_room(self) -> None:
         kept = self._rows[self._begin : self._end]
-        rows = np.empty((max(256, 2 * len(kept)), self._rows.shape[1]))
+        rows = np.zeros((max(256, 2 * len(kept)), self._rows.shape[1]))
         rows[: len(kept)] = kept
         self._dropped += self._begin
         self._rows, self._begin, self._end = rows, 0, len(kept)

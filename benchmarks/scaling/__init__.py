@@ -1,0 +1,1 @@
+"""One model on many workers: what it costs, whether it is one, and how it moves."""

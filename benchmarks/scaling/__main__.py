@@ -1,0 +1,186 @@
+"""One model on many workers, on a real Apache Kafka and Redis.
+
+    python -m benchmarks.scaling card_transactions_2018q2.csv.gz --columns card --label-delay 7d
+
+has one, two and four workers handle the same table in four partitions, each into topics of its own.
+Printed is, for each: processor time of all workers per transaction, and of that, learning;
+average precision of all decisions; and how many different models the workers have at the end of the
+training log, by a digest of all that a model holds (`benchmarks/scaling/digest.py`).
+
+Then live traffic while one worker becomes three, each is restarted in turn, and three become two.
+Printed is how many transactions were decided twice or never, and for each of these changes the
+longest time that any partition went without a decision.
+
+Without a table, it is `--transactions` of the generator. Apache Kafka and Redis are started for the
+run, or given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+
+from benchmarks.ranking.report import placed
+from benchmarks.scaling.moving import Moved, moved
+from benchmarks.scaling.workers import Shared, handled
+from benchmarks.throughput.servers import started
+from producers.columns import COLUMNS
+from producers.labels import LateLabels
+from producers.options import duration
+from producers.order import slices
+from producers.paysim import Scenario, generate
+from producers.publish import messages
+from producers.replay import read_table
+from producers.rows import Row
+from stream.__main__ import topic_specs
+from stream.io.bus import connect
+from stream.settings import Settings
+
+RUN = f"scaling-{os.getpid()}"
+PARTITIONS = 4
+_WRITTEN = ("alerts", "training", "dead_letters", "decisions", "state")
+
+
+def main() -> None:
+    """Run what was asked for, and print two tables."""
+    args = _parser().parse_args()
+    with ExitStack() as stack:
+        kafka, redis = started(stack, args.kafka, args.redis)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        frauds: dict[str, bool] = {}
+        shared = []
+        for workers in args.workers:
+            settings = Settings(**_chosen(kafka, redis, f"{RUN}-{workers}", f"{RUN}-table"))
+            connect(settings.bus).create_topics(topic_specs(settings))
+            if not frauds:
+                frauds = publish(args, settings)
+            shared.append(handled(settings, workers, frauds))
+            print(shared_table(shared[-1:], shared[0]).splitlines()[-1], flush=True)
+        moves = None
+        if not args.no_moves:
+            chosen = _chosen(kafka, redis, f"{RUN}-live", f"{RUN}-live") | {"log_format": "text"}
+            settings = Settings(**chosen)
+            connect(settings.bus).create_topics(topic_specs(settings))
+            environment = {f"WEIR_{name.upper()}": str(value) for name, value in chosen.items()}
+            moves = moved(settings, environment, args.rate, folder)
+    tables = {"workers": shared_table(shared, shared[0])} if shared else {}
+    if moves:
+        tables["moves"] = moves_table(moves)
+    print(*tables.values(), sep="\n\n")
+    if args.json:
+        found = {"workers": [asdict(each) for each in shared], "moves": moves and asdict(moves)}
+        args.json.write_text(json.dumps(found, indent=1) + "\n")
+    if args.page:
+        text = args.page.read_text()
+        for name, table in tables.items():
+            text = placed(text, name, table + "\n", args.page.name)
+        args.page.write_text(text)
+
+
+def publish(args: argparse.Namespace, settings: Settings) -> dict[str, bool]:
+    """Publish the table by event time, labels after their delay; return the truth by id."""
+    publisher = connect(settings.bus).publisher()
+    late = LateLabels(
+        args.label_delay, fraction=1.0, seed=settings.seed, key_field=settings.key_field
+    )
+    frauds: dict[str, bool] = {}
+
+    def chunks() -> Iterator[list[Row]]:
+        if args.table is None:
+            yield from generate(
+                Scenario(clients=100_000, fraud_rate=0.001), transactions=args.transactions
+            )
+            return
+        columns = COLUMNS[args.columns]
+        yield from read_table(
+            args.table, columns, limit=args.limit, step_origin=settings.step_origin
+        )
+
+    for labels, rows in slices(chunks(), late, settings.align_seconds, final_labels=True):
+        publisher.publish(messages([*labels, *rows], settings))
+        frauds |= {row.transaction.transaction_id: row.is_fraud is True for row in rows}
+    publisher.close()
+    return frauds
+
+
+def shared_table(shared: list[Shared], one: Shared) -> str:
+    """Return a line for each number of workers; ratios are to the first."""
+    lines = [
+        "| workers | transactions | µs of CPU per transaction | of one worker | of it learning "
+        "| average precision | different models |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {each.workers} | {each.transactions:,} | {each.cpu_us:.1f} "
+        f"| {each.cpu_us / one.cpu_us:.3f} | {each.learning_us:.1f} "
+        f"| {each.average_precision:.4f} | {each.models} |"
+        for each in shared
+    ]
+    return "\n".join(lines)
+
+
+def moves_table(moves: Moved) -> str:
+    """Return a line for each change, with the longest pause of any partition."""
+    lines = ["| change | longest pause of a partition |", "| --- | ---: |"]
+    lines += [f"| {each.what} | {each.longest_pause_seconds:.2f} s |" for each in moves.phases]
+    lines += [
+        "",
+        f"{moves.transactions:,} transactions at {moves.rate:,.0f} a second: {moves.twice} decided "
+        f"twice, {moves.never} never.",
+    ]
+    return "\n".join(lines)
+
+
+def _chosen(kafka: str, redis: str, group: str, inputs: str) -> dict[str, str]:
+    """Settings of a group that reads these topics and writes to its own."""
+    return {
+        "bus": f"kafka://{kafka}",
+        "redis": redis,
+        "group": group,
+        "redis_prefix": group,
+        "partitions": str(PARTITIONS),
+        "transactions_topic": f"{inputs}-transactions",
+        "labels_topic": f"{inputs}-labels",
+        **{f"{name}_topic": f"{group}-{name}" for name in _WRITTEN},
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scaling",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("table", nargs="?", type=Path, help="CSV file; default: the generator")
+    parser.add_argument("--columns", choices=sorted(COLUMNS), default="card")
+    parser.add_argument("--limit", type=int, metavar="N", help="rows of the table at most")
+    parser.add_argument("--transactions", type=int, default=300_000, metavar="N")
+    parser.add_argument("--label-delay", type=duration, default=timedelta(hours=3))
+    parser.add_argument(
+        "--workers",
+        type=lambda text: [int(each) for each in text.split(",") if each],
+        default=[1, 2, 4],
+        metavar="N,N",
+    )
+    parser.add_argument(
+        "--rate", type=float, default=500.0, metavar="N", help="live transactions a second"
+    )
+    parser.add_argument("--no-moves", action="store_true", help="only the table")
+    parser.add_argument("--kafka", metavar="HOST:PORT", help="brokers; default: one of its own")
+    parser.add_argument("--redis", metavar="URL", help="server; default: one of its own")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="put the tables into this copy of the page"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""The same table, handled by one worker, or by several in a group: what each came to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing import get_context
+from threading import Event
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from benchmarks.scaling.digest import digest
+from stream.collector import collect_rarely
+from stream.core.windows import ranked_average_precision
+from stream.core.wire import Decided
+from stream.io.bus import TopicPartition, connect, read_whole
+from stream.io.store import StoreWriter
+from stream.io.worker import Worker
+from stream.settings import Settings
+
+_WAITS_SECONDS = 1_200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one worker did."""
+
+    transactions: int
+    examples: int
+    """Of its own, in the log."""
+    learned: int
+    seconds: float
+    cpu_seconds: float
+    """Of all its threads, up to the end of the inputs."""
+    learning_cpu_seconds: float
+    position: int
+    """Of the training log, where `model` is the digest of its model."""
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a group of workers came to."""
+
+    workers: int
+    transactions: int
+    cpu_us: float
+    """Processor time of all workers per transaction."""
+    learning_us: float
+    """Of that, what learning takes."""
+    average_precision: float
+    models: int
+    """Different ones at the end of the training log: one, if all is well."""
+    position: int
+    seconds: float
+
+
+def handled(settings: Settings, workers: int, frauds: Mapping[str, bool]) -> Shared:
+    """Have a group of workers handle all there is. `frauds` is the truth by transaction id.
+
+    Raises `SystemExit` where a transaction was decided not at all, or more than once.
+    """
+    context = get_context("spawn")
+    pipes, processes = [], []
+    for number in range(workers):
+        here, there = context.Pipe()
+        process = context.Process(
+            target=_work,
+            args=(settings.model_dump(mode="json"), f"worker-{number}", there),
+            daemon=True,
+        )
+        process.start()
+        there.close()
+        pipes.append(here)
+        processes.append(process)
+    try:
+        for pipe in pipes:
+            _answer(pipe)
+        begun = time.monotonic()
+        for pipe in pipes:
+            pipe.send("go")
+        for pipe in pipes:
+            _answer(pipe)
+        seconds = time.monotonic() - begun
+        reader = connect(settings.bus).reader()
+        end = reader.end(TopicPartition(settings.training_topic, 0))
+        scores = _scores(settings)
+        reader.close()
+        for pipe in pipes:
+            pipe.send(end)
+        shares: list[Share] = [_answer(pipe) for pipe in pipes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+    if set(scores) != set(frauds):
+        raise SystemExit(f"{len(frauds) - len(scores)} transactions were not decided")
+    decided = sum(share.transactions for share in shares)
+    ranked = np.array([scores[id_] for id_ in frauds])
+    return Shared(
+        workers=workers,
+        transactions=decided,
+        cpu_us=1e6 * sum(share.cpu_seconds for share in shares) / decided,
+        learning_us=1e6 * sum(share.learning_cpu_seconds for share in shares) / decided,
+        average_precision=float(
+            ranked_average_precision(ranked, np.array(list(frauds.values()))) or 0.0
+        ),
+        models=len({share.model for share in shares}),
+        position=end,
+        seconds=seconds,
+    )
+
+
+def _answer(pipe: Any) -> Any:
+    if not pipe.poll(_WAITS_SECONDS):
+        raise SystemExit("a worker does not come to the end")
+    try:
+        return pipe.recv()
+    except EOFError:
+        raise SystemExit("a worker ended with an error") from None
+
+
+def _scores(settings: Settings) -> dict[str, float]:
+    """The score of each transaction that was decided. Raises `SystemExit` for a second one."""
+    broker = connect(settings.bus)
+    reader = broker.reader()
+    count = broker.topics([settings.decisions_topic])[settings.decisions_topic]
+    sources = [TopicPartition(settings.decisions_topic, at) for at in range(count)]
+    scores: dict[str, float] = {}
+    for record in read_whole(reader, sources):
+        decided = msgspec.json.decode(record.value or b"", type=Decided)
+        for id_, score in zip(decided.transaction_ids, decided.scores, strict=True):
+            if id_ in scores:
+                raise SystemExit(f"{id_} was decided twice")
+            scores[id_] = score
+    reader.close()
+    return scores
+
+
+def _work(chosen: dict[str, Any], member: str, pipe: Any) -> None:
+    collect_rarely()  # as `weir detect` does
+    settings = Settings(**chosen)
+    store = StoreWriter(
+        settings.redis, settings.redis_prefix, worker=member, window_expiry_seconds=86_400
+    )
+    worker = Worker(settings, connect(settings.bus), store, member=member)
+    until_end = Event()
+    until_end.set()
+    pipe.send("ready")
+    pipe.recv()
+    begun, cpu = time.monotonic(), time.process_time()
+    worker.run(Event(), until_end)
+    seconds, cpu_seconds = time.monotonic() - begun, time.process_time() - cpu
+    examples, (_, learning_seconds) = worker.reporting.counts["examples"], worker._learned()
+    pipe.send("done")
+    worker._training.learn(pipe.recv())  # what others have sent since
+    model = worker.detector.model
+    pipe.send(
+        Share(
+            transactions=worker.reporting.counts["decisions"],
+            examples=examples,
+            learned=model.learned,
+            seconds=seconds,
+            cpu_seconds=cpu_seconds,
+            learning_cpu_seconds=learning_seconds,
+            position=model.position,
+            model=digest(model),
+        )
+    )
+    pipe.recv()  # the parent ends it

@@ -1,0 +1,32 @@
+"""The servers of a run: its own, up to its end, or those that were given."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TypeVar
+
+from tests.servers import kafka as kafka_server
+from tests.servers import redis as redis_server
+from tests.servers.kafka import LocalKafka
+from tests.servers.redis import LocalRedis
+
+S = TypeVar("S", LocalKafka, LocalRedis)
+
+
+def started(stack: ExitStack, kafka: str | None, redis: str | None) -> tuple[str, str]:
+    """Return where Apache Kafka and Redis are, started where none was given.
+
+    Raises `SystemExit` where they cannot be started.
+    """
+    return (
+        kafka or _start(stack, kafka_server.missing(), LocalKafka, "--kafka HOST:PORT").bootstrap,
+        redis or _start(stack, redis_server.missing(), LocalRedis, "--redis URL").url,
+    )
+
+
+def _start(stack: ExitStack, missing: str | None, kind: type[S], instead: str) -> S:
+    if missing:
+        raise SystemExit(f"{missing}, or give {instead}")
+    server = kind()
+    stack.callback(server.stop)
+    return server.start()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -45,6 +45,9 @@ from stream.io.security import (
 )
 from stream.log import configure
 from stream.settings import CREDENTIALS, PASSWORDS, OwnError, Settings
+
+if TYPE_CHECKING:
+    from stream.io.store import StoreReader
 
 log = logging.getLogger("stream")
 
@@ -188,20 +191,36 @@ def detect(settings: Settings, args: argparse.Namespace) -> int:
 
 def watch(settings: Settings, args: argparse.Namespace) -> int:
     """Show the rolling metrics."""
-    from stream.io.store import StoreReader
     from stream.watch.terminal import watch as show
 
     stop = stop_on_signals()
-    reader = StoreReader(settings.redis, settings.redis_prefix, redis_security(settings))
-    try:
-        reader.ping()
-    except StoreUnavailable as error:  # it may come yet, where it does not refuse
-        if args.once or isinstance(error, StoreRefused):
-            raise
+    reader = _reader(settings, once=args.once)
     if args.once:
         stop.set()
     show(reader, refresh_seconds=args.refresh, plain=args.plain or None, stop=stop)
     return EXIT_OK
+
+
+def metrics(settings: Settings, args: argparse.Namespace) -> int:
+    """Answer Prometheus."""
+    from stream.watch.metrics import serve
+    from stream.watch.snapshot import Watcher
+
+    serve(Watcher(_reader(settings)), args.host, args.port, stop_on_signals())
+    return EXIT_OK
+
+
+def _reader(settings: Settings, *, once: bool = False) -> StoreReader:
+    """What reads from Redis: that need not be there yet, but is not to refuse."""
+    from stream.io.store import StoreReader
+
+    reader = StoreReader(settings.redis, settings.redis_prefix, redis_security(settings))
+    try:
+        reader.ping()
+    except StoreUnavailable as error:
+        if once or isinstance(error, StoreRefused):
+            raise
+    return reader
 
 
 def alerts(settings: Settings, args: argparse.Namespace) -> int:
@@ -318,6 +337,12 @@ def duration(text: str) -> timedelta:
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 1 to 65535, or 0 for any")
     return int(text)
 
 
@@ -457,6 +482,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="time between two looks (default: %(default)s)",
     )
+    _settings_flags(sub, only=(*_COMMON, "redis_prefix"))
+
+    sub = command("metrics", metrics, "the same figures for Prometheus, at /metrics")
+    sub.add_argument(
+        "--host", default="127.0.0.1", help="address to listen at (default: %(default)s)"
+    )
+    sub.add_argument("--port", type=_port, default=9464, help="default: %(default)s")
     _settings_flags(sub, only=(*_COMMON, "redis_prefix"))
 
     sub = command("alerts", alerts, "the alerts, from the beginning of their topic")

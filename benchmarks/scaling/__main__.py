@@ -173,7 +173,9 @@ def _parser() -> argparse.ArgumentParser:
         "--rate", type=float, default=500.0, metavar="N", help="live transactions a second"
     )
     parser.add_argument("--no-moves", action="store_true", help="only the table")
-    parser.add_argument("--logs", type=Path, metavar="DIR", help="keep the logs of the workers here")
+    parser.add_argument(
+        "--logs", type=Path, metavar="DIR", help="keep the logs of the workers here"
+    )
     parser.add_argument("--kafka", metavar="HOST:PORT", help="brokers; default: one of its own")
     parser.add_argument("--redis", metavar="URL", help="server; default: one of its own")
     parser.add_argument(

@@ -28,7 +28,7 @@ from stream.settings import Settings
 
 _TICK_SECONDS = 0.02
 _LABEL_DELAY_SECONDS = 5.0
-_PHASE_SECONDS = 15.0
+_PHASE_SECONDS = 10.0
 _STOPS_WITHIN_SECONDS = 60.0
 _SETTLES_SECONDS = 120.0
 
@@ -57,7 +57,8 @@ class Moved:
 def moved(settings: Settings, environment: Mapping[str, str], rate: float, folder: Path) -> Moved:
     """Have one worker, then three, each restarted in turn, then two; all are `weir detect`.
 
-    Logs of the workers go to the folder. Raises `SystemExit` where a worker ends with an error.
+    Logs of the workers go to the folder, and the snapshots of their models. Raises `SystemExit`
+    where a worker ends with an error.
     """
     workers = _Workers(environment, folder)
     marks: list[tuple[float, str]] = []
@@ -73,13 +74,16 @@ def moved(settings: Settings, environment: Mapping[str, str], rate: float, folde
             phase("one worker")
             time.sleep(_PHASE_SECONDS)
             phase("one to three")
-            workers.start("b")
-            workers.start("c")
+            for member in "bc":
+                workers.start(member)
+            for member in "bc":
+                workers.wait_for(member)
             time.sleep(_PHASE_SECONDS)
             for member in "abc":
                 phase(f"{member} is restarted")
                 workers.stop(member)
                 workers.start(member)
+                workers.wait_for(member)
                 time.sleep(_PHASE_SECONDS)
             phase("three to two")
             workers.stop("c")
@@ -121,13 +125,26 @@ class _Workers:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, member: str) -> None:
-        with (self._folder / f"{member}.log").open("ab") as log:
+        own = {"WEIR_WORKER_ID": member, "WEIR_STATE_DIR": str(self._folder / member)}
+        with self._log(member).open("wb") as log:
             self._running[member] = subprocess.Popen(
                 [sys.executable, "-m", "stream", "detect"],
-                env=self._environment | {"WEIR_WORKER_ID": member},
+                env=self._environment | own,
                 stdout=log,
                 stderr=log,
             )
+
+    def wait_for(self, member: str) -> None:
+        """Return when it works on a partition, as whoever restarts workers in turn waits for."""
+        deadline = time.monotonic() + _SETTLES_SECONDS
+        while b"state restored" not in self._log(member).read_bytes():
+            if time.monotonic() > deadline or self._running[member].poll() is not None:
+                raise SystemExit(f"{member} does not work: see {self._folder}")
+            time.sleep(0.1)
+
+    def _log(self, member: str) -> Path:
+        """What it has said since it was started last."""
+        return self._folder / f"{member}.log"
 
     def stop(self, member: str) -> None:
         """Ask it to end, as a container is stopped, and wait until it has."""

@@ -31,8 +31,6 @@ class Share:
     transactions: int
     examples: int
     """Of its own, in the log."""
-    learned: int
-    seconds: float
     cpu_seconds: float
     """Of all its threads, up to the end of the inputs."""
     learning_cpu_seconds: float
@@ -51,6 +49,8 @@ class Shared:
     """Processor time of all workers per transaction."""
     learning_us: float
     """Of that, what learning takes."""
+    examples: int
+    """That came of them: each worker learns all."""
     average_precision: float
     models: int
     """Different ones at the end of the training log: one, if all is well."""
@@ -105,6 +105,7 @@ def handled(settings: Settings, workers: int, frauds: Mapping[str, bool]) -> Sha
         transactions=decided,
         cpu_us=1e6 * sum(share.cpu_seconds for share in shares) / decided,
         learning_us=1e6 * sum(share.learning_cpu_seconds for share in shares) / decided,
+        examples=sum(share.examples for share in shares),
         average_precision=float(
             ranked_average_precision(ranked, np.array(list(frauds.values()))) or 0.0
         ),
@@ -151,9 +152,9 @@ def _work(chosen: dict[str, Any], member: str, pipe: Any) -> None:
     until_end.set()
     pipe.send("ready")
     pipe.recv()
-    begun, cpu = time.monotonic(), time.process_time()
+    cpu = time.process_time()
     worker.run(Event(), until_end)
-    seconds, cpu_seconds = time.monotonic() - begun, time.process_time() - cpu
+    cpu_seconds = time.process_time() - cpu
     examples, (_, learning_seconds) = worker.reporting.counts["examples"], worker._learned()
     pipe.send("done")
     worker._training.learn(pipe.recv())  # what others have sent since
@@ -162,8 +163,6 @@ def _work(chosen: dict[str, Any], member: str, pipe: Any) -> None:
         Share(
             transactions=worker.reporting.counts["decisions"],
             examples=examples,
-            learned=model.learned,
-            seconds=seconds,
             cpu_seconds=cpu_seconds,
             learning_cpu_seconds=learning_seconds,
             position=model.position,

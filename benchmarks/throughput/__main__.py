@@ -14,7 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import timedelta
@@ -32,6 +34,7 @@ RUN = f"bench-{os.getpid()}"
 """Names of this run's own, on servers that may hold another's."""
 TRANSACTIONS, LABELS = TOPICS = (f"{RUN}-transactions", f"{RUN}-labels")
 NAIVE_ALERTS = f"{RUN}-naive-alerts"
+_WRITTEN = ("alerts", "training", "dead_letters", "decisions", "state")
 
 
 def main() -> None:
@@ -45,62 +48,81 @@ def main() -> None:
         kafka, redis = started(stack, args.kafka, args.redis)
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         buses = {"Kafka": f"kafka://{kafka}", "embedded": f"sqlite:///{folder}/bus.db"}
-        count, first = args.transactions, args.first
-        for bus in buses.values():
-            publish(_weir(bus, redis), count)
         pinned = Pinned(cores[0])
-        found = {
-            report.BARE: pinned.run(loops.bare, kafka, TOPICS, 2 * count),
-            report.NAIVE: pinned.run(
-                loops.naive, kafka, TRANSACTIONS, NAIVE_ALERTS, redis, min(count, args.naive)
-            ),
-            report.KAFKA: pinned.run(loops.weir, _weir(buses["Kafka"], redis), first),
-            report.EMBEDDED: pinned.run(loops.weir, _weir(buses["embedded"], redis), first),
-            report.FIRST: pinned.run(
-                loops.weir, _weir(buses["Kafka"], redis, group=f"{RUN}-first"), 0, first
-            ),
-            report.BUDGET: pinned.run(
+        found: dict[str, loops.Pace] = {}
+        if args.highest is None:
+            for bus in buses.values():
+                publish(_weir(bus, redis), args.transactions)
+            found = _paces(args, pinned, kafka, redis, buses)
+            pace = found[report.KAFKA]
+            args.highest = pace.transactions / pace.seconds
+        live = _latencies(args, cores[0], kafka, _weir(buses["Kafka"], redis))
+        staged = None
+        if found:
+            staged = pinned.run(
                 loops.weir,
-                _weir(buses["Kafka"], redis, group=f"{RUN}-budget")
-                | {"WEIR_LEARNING_BUDGET_US": "20"},
-                0,
-                first,
-            ),
-        }
-        highest = found[report.KAFKA].transactions / found[report.KAFKA].seconds
-        rates = [share * highest for share in report.SHARES]
-
-        def at_rates(delivery: str, work: latency.Work, warm: int) -> list[latency.Latency]:
-            environment = _live(_weir(buses["Kafka"], redis, f"{RUN}-{delivery}"), delivery)
-            loops.with_topics(environment)
-            return latency.measure(
-                *(cores[0], environment, kafka, rates, work),
-                warm=warm,
-                seconds=args.seconds,
-                clients=CLIENTS,
+                _weir(buses["Kafka"], redis, group=f"{RUN}-staged"),
+                args.first,
+                by_stage=True,
             )
-
-        live = {
-            report.FORWARD: at_rates("at-least-once", loops.forward, 0),
-            **{
-                delivery: at_rates(delivery, latency.live, first)
-                for delivery in ("exactly-once", "at-least-once")
-            },
+    tables = {"latency": report.latency_table(live)}
+    if staged:
+        tables |= {
+            "loops": f"{report.loops_table(found)}\n\n{report.said(found)}",
+            "stages": report.stages_table(staged),
         }
-        staged = pinned.run(
-            loops.weir, _weir(buses["Kafka"], redis, group=f"{RUN}-staged"), first, by_stage=True
-        )
-    ratios = report.ratios(found)
-    tables = report.loops_table(found), report.latency_table(live), report.stages_table(staged)
-    print(*tables, sep="\n\n")
-    print("\n" + "\n".join(f"{name}: {ratio:.3f}" for name, ratio in ratios.items()))
+    print(*tables.values(), sep="\n\n")
     if args.json:
-        rows = {name: asdict(pace) for name, pace in found.items()}
-        latencies = {name: [asdict(each) for each in of] for name, of in live.items()}
-        result = {**ratios, "rows": rows, "latency": latencies, "stages": staged.stages}
+        result = {
+            **(report.ratios(found) if found else {}),
+            "rows": {name: asdict(pace) for name, pace in found.items()},
+            "latency": {name: [asdict(each) for each in of] for name, of in live.items()},
+            "stages": staged.stages if staged else {},
+        }
         args.json.write_text(json.dumps(result, indent=1) + "\n")
     if args.page:
-        report.write(args.page, found, live, staged)
+        report.write(args.page, tables)
+
+
+def _paces(
+    args: argparse.Namespace, pinned: Pinned, kafka: str, redis: str, buses: Mapping[str, str]
+) -> dict[str, loops.Pace]:
+    """How fast each loop is, one after the other on one core."""
+    count, first = args.transactions, args.first
+    budget = _weir(buses["Kafka"], redis, group=f"{RUN}-budget")
+    return {
+        report.BARE: pinned.run(loops.bare, kafka, TOPICS, 2 * count),
+        report.NAIVE: pinned.run(
+            loops.naive, kafka, TRANSACTIONS, NAIVE_ALERTS, redis, min(count, args.naive)
+        ),
+        report.KAFKA: pinned.run(loops.weir, _weir(buses["Kafka"], redis), first),
+        report.EMBEDDED: pinned.run(loops.weir, _weir(buses["embedded"], redis), first),
+        report.FIRST: pinned.run(
+            loops.weir, _weir(buses["Kafka"], redis, group=f"{RUN}-first"), 0, first
+        ),
+        report.BUDGET: pinned.run(loops.weir, budget | {"WEIR_LEARNING_BUDGET_US": "20"}, 0, first),
+    }
+
+
+def _latencies(
+    args: argparse.Namespace, core: int, kafka: str, environment: dict[str, str]
+) -> dict[str, list[latency.Latency]]:
+    """From publication to alert, of the least that a loop can do and of both deliveries."""
+    rates = [share * args.highest for share in report.SHARES]
+    loops_of = {
+        report.FORWARD: ("at-least-once", loops.forward, 0),
+        "exactly-once": ("exactly-once", latency.live, args.first),
+        "at-least-once": ("at-least-once", latency.live, args.first),
+    }
+    found = {}
+    for name, (delivery, work, warm) in loops_of.items():
+        own = _live(environment, f"{RUN}-{name.replace(' ', '-').replace(',', '')}", delivery)
+        loops.with_topics(own)
+        found[name] = latency.measure(
+            *(core, own, kafka, rates, work), warm=warm, seconds=args.seconds, clients=CLIENTS
+        )
+        print(f"{name}: {found[name]}", file=sys.stderr, flush=True)
+    return found
 
 
 def publish(environment: dict[str, str], count: int) -> None:
@@ -134,7 +156,6 @@ def _label(due: DueLabel) -> Message:
 
 def _weir(bus: str, redis: str, group: str = RUN) -> dict[str, str]:
     """The environment of a worker with topics of its own for what it writes."""
-    written = ("alerts", "training", "dead_letters", "decisions", "state")
     return {
         "WEIR_BUS": bus,
         "WEIR_REDIS": redis,
@@ -143,15 +164,17 @@ def _weir(bus: str, redis: str, group: str = RUN) -> dict[str, str]:
         "WEIR_PARTITIONS": "1",
         "WEIR_TRANSACTIONS_TOPIC": TRANSACTIONS,
         "WEIR_LABELS_TOPIC": LABELS,
-        **{f"WEIR_{name.upper()}_TOPIC": f"{group}-{name}" for name in written},
+        **{f"WEIR_{name.upper()}_TOPIC": f"{group}-{name}" for name in _WRITTEN},
     }
 
 
-def _live(environment: dict[str, str], delivery: str) -> dict[str, str]:
+def _live(environment: dict[str, str], group: str, delivery: str) -> dict[str, str]:
     """The environment of a worker on live traffic of its own, which flags fifty a second."""
+    names = ("transactions", "labels", *_WRITTEN)
     return environment | {
-        "WEIR_TRANSACTIONS_TOPIC": f"{RUN}-{delivery}-transactions",
-        "WEIR_LABELS_TOPIC": f"{RUN}-{delivery}-labels",
+        "WEIR_GROUP": group,
+        "WEIR_REDIS_PREFIX": group,
+        **{f"WEIR_{name.upper()}_TOPIC": f"{group}-{name}" for name in names},
         "WEIR_DELIVERY": delivery,
         "WEIR_THRESHOLD": "alert_budget:50/1s",
     }
@@ -172,6 +195,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--seconds", type=float, default=20.0, metavar="S", help="of live traffic at each rate"
+    )
+    parser.add_argument(
+        "--highest",
+        type=float,
+        metavar="RATE",
+        help="of an earlier run, in transactions/s: only latency is measured",
     )
     parser.add_argument("--kafka", metavar="HOST:PORT", help="brokers; default: one of its own")
     parser.add_argument("--redis", metavar="URL", help="server; default: one of its own")

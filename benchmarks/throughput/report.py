@@ -20,7 +20,10 @@ FORWARD = "bare poll, parse and send"
 SHARES = (0.2, 0.5, 0.8)
 """Of the highest rate, at which latency is measured."""
 _SMALLEST_US = 0.05
-_PACKAGES = ("weir", "river", "kafka-python", "xgboost-cpu", "numpy", "pydantic")
+_PACKAGES = (
+    *("weir", "river", "kafka-python", "xgboost-cpu"),
+    *("numpy", "msgspec", "pydantic"),
+)
 
 
 def ratios(found: Mapping[str, Pace]) -> dict[str, float]:
@@ -87,18 +90,21 @@ def stages_table(staged: Pace) -> str:
     return "\n".join(lines)
 
 
-def write(
-    page: Path, found: Mapping[str, Pace], live: Mapping[str, Sequence[Latency]], staged: Pace
-) -> None:
-    """Put the tables between the markers of the page. Raises `ValueError` where one is missing."""
+def said(found: Mapping[str, Pace]) -> str:
+    """Return the ratios in words, and what it was made with."""
     ratio = ratios(found)
     made_with = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
-    said = (
+    return (
         f"Weir on Kafka does {ratio['ratio_to_bare_loop']:.3f} of the messages of the bare loop, "
         f"and {ratio['ratio_to_naive']:.2f} times the transactions of River record by record. "
         f"{found[KAFKA].transactions:,} transactions, {found[KAFKA].alerts:,} alerts.\n\n"
-        f"Made with Python {platform.python_version()}, {made_with}.\n"
+        f"Made with Python {platform.python_version()}, {made_with}."
     )
-    text = placed(page.read_text(), "loops", f"{loops_table(found)}\n\n{said}", page.name)
-    text = placed(text, "latency", latency_table(live) + "\n", page.name)
-    page.write_text(placed(text, "stages", stages_table(staged) + "\n", page.name))
+
+
+def write(page: Path, tables: Mapping[str, str]) -> None:
+    """Put tables between the markers of the page. Raises `ValueError` where one is missing."""
+    text = page.read_text()
+    for name, table in tables.items():
+        text = placed(text, name, table + "\n", page.name)
+    page.write_text(text)

@@ -17,7 +17,17 @@ from stream.io.bus import Message, connect
 from stream.io.local_redis import LocalRedisServer
 from stream.io.store import StoreReader
 
-COMMANDS = ("demo", "detect", "watch", "alerts", "dead-letters", "topics", "schema", "check")
+COMMANDS = (
+    "demo",
+    "detect",
+    "watch",
+    "metrics",
+    "alerts",
+    "dead-letters",
+    "topics",
+    "schema",
+    "check",
+)
 
 
 def weir(*command: str, module: str = "stream", **env: str) -> subprocess.CompletedProcess[str]:

@@ -8,6 +8,17 @@ from pathlib import Path
 import pytest
 
 from stream.settings import Settings
+from stream.watch.metrics import (
+    LATENCY,
+    LATENCY_HELP,
+    MATURED,
+    OF_RECENT,
+    OF_STREAM,
+    OF_WORKER,
+    RECENT,
+    REDIS_UP,
+    REDIS_UP_HELP,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,6 +36,21 @@ def settings_table() -> str:
 
 def test_the_reference_lists_every_setting_as_it_is() -> None:
     assert settings_table() in (ROOT / "docs" / "reference.md").read_text()
+
+
+def metrics_table() -> str:
+    """The table of metrics as docs/reference.md must have it."""
+    lines = ["| metric | labels | what it is |", "|---|---|---|"]
+    lines += [f"| `{m.name}` | `worker` | {m.help} |" for m in OF_WORKER]
+    lines += [f"| `{LATENCY}` | `worker`, `quantile` | {LATENCY_HELP} |"]
+    lines += [f"| `{m.name}` | | {m.help}{MATURED} |" for m in OF_STREAM]
+    lines += [f"| `{m.name}` | | {m.help}{RECENT} |" for m in OF_RECENT]
+    lines += [f"| `{REDIS_UP}` | | {REDIS_UP_HELP} |"]
+    return "\n".join(lines)
+
+
+def test_the_reference_lists_every_metric_as_it_is() -> None:
+    assert metrics_table() in (ROOT / "docs" / "reference.md").read_text()
 
 
 @pytest.mark.parametrize(

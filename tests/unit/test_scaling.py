@@ -57,8 +57,8 @@ def test_a_pause_is_that_of_a_partition_and_counts_where_it_touches_the_change()
 
 
 def test_the_page_takes_both_tables(tmp_path: Path) -> None:
-    one = Shared(1, 1_000, 100.0, 20.0, 0.8, 1, 500, 9.0)
-    four = Shared(4, 1_000, 114.0, 30.0, 0.799, 1, 500, 3.0)
+    one = Shared(1, 1_000, 100.0, 20.0, 90, 0.8, 1, 500, 9.0)
+    four = Shared(4, 1_000, 114.0, 30.0, 90, 0.799, 1, 500, 3.0)
     moves = Moved(5_000, 500.0, 0, 0, [Phase("one to three", 2.5)])
     text = placed(PAGE.read_text(), "workers", shared_table([one, four], one), PAGE.name)
     text = placed(text, "moves", moves_table(moves), PAGE.name)

@@ -10,7 +10,20 @@ import pytest
 
 from benchmarks.throughput.latency import Latency
 from benchmarks.throughput.loops import Pace
-from benchmarks.throughput.report import BARE, BUDGET, EMBEDDED, FIRST, KAFKA, NAIVE, ratios, write
+from benchmarks.throughput.report import (
+    BARE,
+    BUDGET,
+    EMBEDDED,
+    FIRST,
+    KAFKA,
+    NAIVE,
+    latency_table,
+    loops_table,
+    ratios,
+    said,
+    stages_table,
+    write,
+)
 from benchmarks.throughput.stages import sampled
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
@@ -66,7 +79,8 @@ def test_the_page_takes_the_tables_and_keeps_its_words(tmp_path: Path) -> None:
     staged = Pace(200, 400, 4.0, 3.0, {"decode": 0.002, "next to nothing": 1e-9})
     live = {"exactly-once": [Latency(r, 500, 9.0, 20.0, 40.0) for r in (20.0, 50.0, 80.0)]}
     for _ in range(2):  # what is there is replaced
-        write(page, FOUND, live, staged)
+        tables = {"latency": latency_table(live), "stages": stages_table(staged)}
+        write(page, tables | {"loops": f"{loops_table(FOUND)}\n\n{said(FOUND)}"})
         text = page.read_text()
     assert "| Weir auto, Kafka | 100 | 0.250 | 50 | 15000.0 |" in text
     assert "0.250 of the messages" in text

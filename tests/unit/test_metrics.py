@@ -1,0 +1,146 @@
+"""Prometheus is given what Redis holds, under names and units as it wants them."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from stream.core.windows import measure
+from stream.events import utc
+from stream.io.local_redis import LocalRedisServer
+from stream.io.store import StoreReader, StoreWriter
+from stream.watch.metrics import LATENCY, OF_RECENT, OF_STREAM, OF_WORKER, REDIS_UP, Metrics, serve
+from stream.watch.snapshot import Watcher
+from tests.servers.kafka import free_port
+from tests.unit.test_terminal import labelled, live, window
+
+NAMES = [metric.name for metric in (*OF_WORKER, *OF_STREAM, *OF_RECENT)] + [LATENCY, REDIS_UP]
+REPORTS = [*(labelled(hour, p) for hour in range(3) for p in (0, 1)), window(3), window(3, 1)]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalRedisServer]:
+    local = LocalRedisServer(prefer="fakeredis")
+    local.start()
+    yield local
+    local.stop()
+
+
+@contextmanager
+def reported(to: LocalRedisServer, prefix: str) -> Iterator[Metrics]:
+    """Metrics of two workers that have reported windows, three of four of them labelled."""
+    writer = StoreWriter(to.url, prefix, worker="w1", window_expiry_seconds=600)
+    writer.put_windows(REPORTS)
+    writer.put_live(live("w1", reported_at=utc(time.time()), lag=7, learning_us=25.0))
+    assert writer.flush(10)
+    other = StoreWriter(to.url, prefix, worker="w2", window_expiry_seconds=600)
+    other.put_live(live("w2", reported_at=utc(time.time()), lag=9))
+    assert other.flush(10)
+    with closing(StoreReader(to.url, prefix)) as reader:
+        yield Metrics(Watcher(reader))
+    writer.close(timeout_seconds=5)
+    other.close(timeout_seconds=5)
+
+
+def scraped(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Samples by name and labels, as the client library's own parser reads them."""
+    samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
+    found = {(s.name, tuple(v for _, v in sorted(s.labels.items()))): s.value for s in samples}
+    assert len(found) == len(samples)
+    return found
+
+
+def exposed(metrics: Metrics) -> str:
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    return generate_latest(registry).decode()
+
+
+def test_each_metric_is_defined_once_with_help_and_in_base_units() -> None:
+    assert max(Counter(NAMES).values()) == 1
+    for name in NAMES:
+        assert re.fullmatch(r"weir(_[a-z0-9]+)+", name), name
+        assert not re.search(r"_(ms|us|millis|micros|minutes|hours|percent|pct|kb|mb)(_|$)", name)
+    for metric in OF_WORKER:
+        counts = metric.kind.__name__.startswith("Counter")
+        assert counts == metric.name.endswith("_total"), metric.name
+    for help_ in (metric.help for metric in (*OF_WORKER, *OF_STREAM, *OF_RECENT)):
+        assert help_[0].isupper()
+        assert help_.endswith(".")
+
+
+def test_all_that_is_defined_is_exposed_and_equals_what_is_in_redis(
+    server: LocalRedisServer,
+) -> None:
+    with reported(server, "equal") as metrics:
+        text = exposed(metrics)
+        found = scraped(text)
+    assert {name for name, _ in found} == set(NAMES)
+    quality = measure([report for report in REPORTS if report.labelled])
+    assert found["weir_lag_records", ("w1",)] == 7
+    assert found["weir_lag_records", ("w2",)] == 9
+    assert found["weir_decisions_total", ("w1",)] == 31_204
+    assert found["weir_learning_seconds_per_transaction", ("w1",)] == pytest.approx(25e-6)
+    assert found[LATENCY, ("0.99", "w1")] == pytest.approx(0.0484)
+    assert found["weir_partitions", ("w1",)] == 2
+    assert found["weir_window_precision_ratio", ()] == quality.precision
+    assert found["weir_window_average_precision_ratio", ()] == quality.average_precision
+    estimated = measure(REPORTS).estimated_precision
+    assert found["weir_recent_estimated_precision_ratio", ()] == estimated
+    assert found[REDIS_UP, ()] == 1
+    assert "# TYPE weir_decisions_total counter" in text
+    assert "# TYPE weir_lag_records gauge" in text
+
+
+def test_a_figure_that_is_not_defined_is_absent_and_not_zero(server: LocalRedisServer) -> None:
+    with closing(StoreReader(server.url, "nothing-there")) as reader:
+        found = scraped(exposed(Metrics(Watcher(reader))))
+    assert found == {(REDIS_UP, ()): 1.0}
+
+
+def test_while_redis_is_away_there_are_no_old_figures() -> None:
+    local = LocalRedisServer(prefer="fakeredis")
+    local.start()
+    with reported(local, "away") as metrics:
+        assert len(scraped(exposed(metrics))) > len(NAMES)
+        local.stop()
+        assert scraped(exposed(metrics)) == {(REDIS_UP, ()): 0.0}
+
+
+def test_scrapes_are_answered_until_it_is_stopped(server: LocalRedisServer) -> None:
+    port, stop = free_port(), threading.Event()
+    with reported(server, "served") as metrics:
+        watcher = metrics._watcher
+        thread = threading.Thread(target=serve, args=(watcher, "127.0.0.1", port, stop))
+        thread.start()
+        try:
+            found = scraped(answer(port))
+            assert found["weir_lag_records", ("w2",)] == 9
+            with pytest.raises(OSError, match="in use"):
+                serve(watcher, "127.0.0.1", port, stop)
+        finally:
+            stop.set()
+            thread.join(10)
+    assert not thread.is_alive()
+
+
+def answer(port: int) -> str:
+    """What a scrape is given, as soon as the server listens."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answered:
+                return str(answered.read().decode())
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)

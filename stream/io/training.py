@@ -63,12 +63,19 @@ class TrainingLog:
         self._reader.assign({self._source: model.position})
         self.learn(end)
 
+    def follow(self) -> None:
+        """Learn what has come, if it is time for another look."""
+        if self._read or time.monotonic() >= self._looks_at:
+            self._looks_at = time.monotonic() + _LOOK_SECONDS
+            self.learn()
+
+    def learn_all(self) -> None:
+        """Learn up to where the log ends now."""
+        self.learn(self._reader.end(self._source))
+
     def learn(self, until: int = 0) -> None:
         """Learn what has come; wait for it until the model's position is at least `until`."""
         model = self._detector.model
-        if model.position >= until and not self._read and time.monotonic() < self._looks_at:
-            return
-        self._looks_at = time.monotonic() + _LOOK_SECONDS
         patience = shown = time.monotonic()
         begun = model.position
         while not self.stop.is_set() and (

@@ -159,6 +159,7 @@ class Worker:
                 ending = until_end is not None and until_end.is_set()
                 try:
                     if not self.step() and ending and self._at_end():
+                        self._training.learn_all()
                         break
                     if away_since is not None:
                         log.warning("the bus is back")
@@ -186,7 +187,7 @@ class Worker:
         busy = bool(self._read(0.0 if batch else 0.1) or batch)
         self._silent_polls = 0 if busy else self._silent_polls + 1
         with self._timed():
-            self._training.learn()
+            self._training.follow()
         self._report_and_save()
         return busy
 

@@ -64,7 +64,7 @@ class Need:
     models: int
     """Groups with a training log of their own: more than one where frauds alone are too many."""
     budget_us: float
-    """The learning budget per transaction of its group; inf: none is needed."""
+    """`learning_budget_us`, which counts what a worker decides itself; inf: none is needed."""
     workers: int
     """Of all groups, by processor time."""
     memory_gb: float
@@ -103,7 +103,7 @@ def need(costs: Costs, traffic: Traffic) -> Need:
     wire = TRANSACTION_BYTES + LABEL_BYTES + DECISION_BYTES
     return Need(
         models=models,
-        budget_us=math.inf if wanted <= may_learn else 1e6 * may_learn / rate,
+        budget_us=math.inf if wanted <= may_learn else 1e6 * may_learn * workers / traffic.rate,
         workers=workers,
         memory_gb=(held + workers * BASE_MB * 1e6) / 1e9,
         pending=pending,

@@ -53,6 +53,8 @@ def main() -> None:
     args = _parser().parse_args()
     with ExitStack() as stack:
         kafka, redis = started(stack, args.kafka, args.redis)
+        if args.logs:
+            args.logs.mkdir(parents=True, exist_ok=True)
         folder = args.logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         frauds: dict[str, bool] = {}
         shared = []

@@ -23,7 +23,7 @@ from producers.rows import Row
 from stream.core import wire
 from stream.core.wire import Decided
 from stream.events import utc
-from stream.io.bus import Message, TopicPartition, connect, read_whole
+from stream.io.bus import Message, TopicPartition, connect, partitions_of, read_whole
 from stream.settings import Settings
 
 _TICK_SECONDS = 0.02
@@ -69,6 +69,7 @@ def moved(settings: Settings, environment: Mapping[str, str], rate: float, folde
 
     try:
         workers.start("a")
+        begun = time.time()
         with _traffic(settings, rate) as published:
             _wait_for_first(settings)
             phase("one worker")
@@ -92,10 +93,9 @@ def moved(settings: Settings, environment: Mapping[str, str], rate: float, folde
         ids, at = _decisions(settings, len(published))
     finally:
         workers.kill()
-    begun = marks[0][0]
     return Moved(
         transactions=len(published),
-        rate=len(published) / (marks[-1][0] - begun + _LABEL_DELAY_SECONDS),
+        rate=len(published) / (marks[-1][0] - begun),
         twice=sum(count > 1 for count in ids.values()),
         never=len(set(published) - ids.keys()),
         phases=[
@@ -106,7 +106,7 @@ def moved(settings: Settings, environment: Mapping[str, str], rate: float, folde
 
 
 def longest_pause(at: Mapping[int, list[float]], since: float, until: float) -> float:
-    """Seconds between two decisions of a partition at the most, where one of them lies within."""
+    """Seconds between two decisions of a partition at the most, of spans that touch this."""
     longest = 0.0
     for times in at.values():
         ordered = np.sort(times)
@@ -148,9 +148,14 @@ class _Workers:
 
     def stop(self, member: str) -> None:
         """Ask it to end, as a container is stopped, and wait until it has."""
-        process = self._running.pop(member)
+        process = self._running[member]
         process.send_signal(signal.SIGTERM)
-        if process.wait(_STOPS_WITHIN_SECONDS) != 0:
+        try:
+            process.wait(_STOPS_WITHIN_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise SystemExit(f"{member} does not stop: see {self._folder}") from None
+        del self._running[member]
+        if process.returncode != 0:
             raise SystemExit(f"{member} ended with {process.returncode}: see {self._folder}")
 
     def kill(self) -> None:
@@ -235,5 +240,5 @@ def _decisions(settings: Settings, count: int) -> tuple[Counter[str], dict[int, 
 
 
 def _partitions(settings: Settings) -> list[TopicPartition]:
-    count = connect(settings.bus).topics([settings.decisions_topic])[settings.decisions_topic]
+    count = partitions_of(connect(settings.bus), settings.decisions_topic)
     return [TopicPartition(settings.decisions_topic, at) for at in range(count)]

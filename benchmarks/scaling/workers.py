@@ -16,7 +16,7 @@ from benchmarks.scaling.digest import digest
 from stream.collector import collect_rarely
 from stream.core.windows import ranked_average_precision
 from stream.core.wire import Decided
-from stream.io.bus import TopicPartition, connect, read_whole
+from stream.io.bus import TopicPartition, connect, partitions_of, read_whole
 from stream.io.store import StoreWriter
 from stream.io.worker import Worker
 from stream.settings import Settings
@@ -128,7 +128,7 @@ def _scores(settings: Settings) -> dict[str, float]:
     """The score of each transaction that was decided. Raises `SystemExit` for a second one."""
     broker = connect(settings.bus)
     reader = broker.reader()
-    count = broker.topics([settings.decisions_topic])[settings.decisions_topic]
+    count = partitions_of(broker, settings.decisions_topic)
     sources = [TopicPartition(settings.decisions_topic, at) for at in range(count)]
     scores: dict[str, float] = {}
     for record in read_whole(reader, sources):

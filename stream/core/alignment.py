@@ -47,6 +47,8 @@ class Alignment(Generic[S, V]):
         self.slice_seconds = slice_seconds
         self.max_waiting = max_waiting
         self.max_bytes = max_bytes
+        self._live: set[S] = set()
+        """Transactions that have come to be live: what was given out last of them is."""
         self._transactions: dict[S, _Queue[V]] = {}
         self._labels: dict[S, _Queue[V]] = {}
 
@@ -58,6 +60,7 @@ class Alignment(Generic[S, V]):
     def close(self, *sources: S) -> None:
         """Forget sources, and what waits of them."""
         for source in sources:
+            self._live.discard(source)
             self._transactions.pop(source, None)
             self._labels.pop(source, None)
 
@@ -98,7 +101,8 @@ class Alignment(Generic[S, V]):
         patient
             False: do not wait for sources that have nothing.
         live_seconds
-            What happened between the two does not wait.
+            What happened between the two does not wait; nor does an older label, where all
+            transactions are live.
         """
         since, until = (at / self.slice_seconds for at in live_seconds)
         taken: list[Taken[S, V]] = []
@@ -114,8 +118,12 @@ class Alignment(Generic[S, V]):
                 free |= times < labels_until
             count = _leading(free)
             if count:
+                is_live = since <= times[count - 1] <= until
+                (self._live.add if is_live else self._live.discard)(source)
                 taken.append(Taken(source, queue.take(count)))
                 limit -= count
+        if since < math.inf and self._live.issuperset(self._transactions):
+            since = -math.inf
         for source, queue in self._labels.items():
             count = _leading((queue.times >= since) & (queue.times <= until))
             if count:

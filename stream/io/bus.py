@@ -189,8 +189,9 @@ class Consumer(Protocol):
     ) -> dict[TopicPartition, int]:
         """Publish outputs and positions: all of it or nothing.
 
-        At least once: first the outputs, then the positions. Where it ends in between, the outputs
-        are there and will come once more.
+        At least once: first the outputs, then the positions, which may still be on their way when
+        this returns; the next commit waits for them. Where it ends in between, the outputs are
+        there and will come once more, and a `CommitLost` may be about the commit before.
 
         Returns, for each output partition written, the position behind the last output.
         Raises `CommitLost` (see there); the assignment may be empty then until the next poll. Or

@@ -46,6 +46,8 @@ COMMIT_SECONDS = 30.0
 """How long each step of a commit may take. Less than the transaction's own time-out, a minute."""
 SESSION_SECONDS = 10.0
 """A member that has not been heard of for this long is replaced by the others."""
+_CLOSE_SECONDS = 5.0
+"""How long a member that ends waits for offsets on their way: without, a batch comes again."""
 _WAIT_MS = 50
 _FOLLOW_SECONDS = 0.05
 """Between two polls of the follower, once it has all there is. Each poll costs a millisecond."""
@@ -245,6 +247,8 @@ class KafkaGroupConsumer:
         # What was lost is let go even where it came back at once: others may have worked on it in
         # between, so the caller has to see it go. The next poll gives it again.
         target = self._assignment - lost if lost else owned
+        if self._offsets_sent is not None:
+            self._offsets_sent.leave(lost)
         if target == self._assignment:
             return False
         positions = self._beginnings(target - self._assignment)
@@ -279,8 +283,9 @@ class KafkaGroupConsumer:
     def committed(self, source: TopicPartition) -> int | None:
         # Not by the group's own connection: the broker answers nothing there while it waits for all
         # members of a rebalance.
+        if self._offsets_sent is not None:
+            self._offsets_sent.arrived(COMMIT_SECONDS)
         with self._cluster.explained():
-            self._settle()
             position = self._follower.committed(
                 KafkaPartition(*source), timeout_ms=REQUEST_SECONDS * 1000
             )
@@ -357,14 +362,17 @@ class KafkaGroupConsumer:
         sent = [send(producer, message, self._outputs[message.topic]) for message in outputs]
         producer.flush(timeout=COMMIT_SECONDS)
         places = [future.get(timeout=0) for future in sent]
-        if offsets:
+        if offsets and self._group._coordinator.coordinator_unknown():
+            # What kafka-python then returns tells of the search for it, not of the commit.
+            self._group.commit(offsets, timeout_ms=COMMIT_SECONDS * 1000)
+        elif offsets:
             self._offsets_sent = _Sent(offsets, self._group.commit_async(offsets))
         return places
 
     def _settle(self) -> None:
         """Wait for the offsets that were sent; where that failed, commit them and wait."""
         sent, self._offsets_sent = self._offsets_sent, None
-        if sent is not None and not sent.arrived():
+        if sent is not None and not sent.arrived(COMMIT_SECONDS) and sent.offsets:
             self._group.commit(sent.offsets, timeout_ms=COMMIT_SECONDS * 1000)
 
     def _commit_lost(self, error: KafkaError) -> BusError:
@@ -398,6 +406,7 @@ class KafkaGroupConsumer:
     def _let_go(self) -> None:
         """Own nothing for now; the next poll gives again what the group has, as it is committed."""
         self._assignment = frozenset()
+        self._offsets_sent = None
         self._follower.assign([])
 
     def _fence(self) -> None:
@@ -418,8 +427,9 @@ class KafkaGroupConsumer:
         self._assignment = frozenset()
         member_id = self._group.group_metadata().member_id
         producer, self._producer = self._producer, None
+        if self._offsets_sent is not None and not self._fenced:
+            self._offsets_sent.arrived(_CLOSE_SECONDS)
         try:
-            self._settle()
             if producer is not None:
                 abandon(producer)
             self._follower.close(autocommit=False)
@@ -441,14 +451,20 @@ class _Sent:
     """Offsets that are on their way to the group."""
 
     def __init__(self, offsets: Any, future: Any) -> None:
-        self.offsets = offsets
+        self.offsets = dict(offsets)
+        """Those to commit again should they not arrive."""
         self._future = future
         self._over = Event()
         future.add_both(lambda _: self._over.set())
 
-    def arrived(self) -> bool:
+    def leave(self, partitions: Collection[int]) -> None:
+        """Let go of partitions that went: others may be further there."""
+        for at in [at for at in self.offsets if at.partition in partitions]:
+            del self.offsets[at]
+
+    def arrived(self, timeout_seconds: float) -> bool:
         """Whether they are committed, as soon as that is known."""
-        return self._over.wait(COMMIT_SECONDS) and self._future.exception is None
+        return self._over.wait(timeout_seconds) and self._future.exception is None
 
 
 class _Unread:

@@ -158,6 +158,7 @@ class StateWriter:
         self._due_at.pop(partition, None)
         self._saved.pop(partition, None)
         if self._under_way is not None and self._under_way.partition == partition:
+            self._under_way.cut.cancel()
             self._under_way = None
 
     def due(self) -> list[int]:

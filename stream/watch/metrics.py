@@ -20,7 +20,8 @@ COUNTER, GAUGE = CounterMetricFamily, GaugeMetricFamily
 
 class OfWorker(NamedTuple):
     """A figure of each worker's live report. Names and units are those of Prometheus: base units,
-    and `_total` behind what only counts up."""
+    and `_total` behind what only counts up while the worker runs. What is counted of its partitions
+    moves with them, and so goes up and down."""
 
     name: str
     kind: Kind
@@ -40,8 +41,8 @@ OF_WORKER = (
     OfWorker("weir_transactions_total", COUNTER, "Transactions read.", lambda r: r.transactions),
     OfWorker("weir_decisions_total", COUNTER, "Transactions decided.", lambda r: r.decisions),
     OfWorker(
-        "weir_duplicates_total",
-        COUNTER,
+        "weir_duplicates",
+        GAUGE,
         "Transactions whose id had been decided before.",
         lambda r: r.duplicates,
     ),
@@ -54,20 +55,20 @@ OF_WORKER = (
         lambda r: r.labels_early,
     ),
     OfWorker(
-        "weir_labels_unknown_total",
-        COUNTER,
+        "weir_labels_unknown",
+        GAUGE,
         "Labels of transactions never seen, or expired.",
         lambda r: r.labels_unknown,
     ),
     OfWorker(
-        "weir_labels_repeated_total",
-        COUNTER,
+        "weir_labels_repeated",
+        GAUGE,
         "Labels that said again what was known.",
         lambda r: r.labels_repeated,
     ),
     OfWorker(
-        "weir_labels_corrected_total",
-        COUNTER,
+        "weir_labels_corrected",
+        GAUGE,
         "Labels that contradicted an older one.",
         lambda r: r.labels_corrected,
     ),
@@ -78,8 +79,8 @@ OF_WORKER = (
         lambda r: r.examples,
     ),
     OfWorker(
-        "weir_learned_examples_total",
-        COUNTER,
+        "weir_learned_examples",
+        GAUGE,
         "Examples that the worker's model has learned from.",
         lambda r: r.learned,
     ),
@@ -96,21 +97,21 @@ OF_WORKER = (
         lambda r: r.pending,
     ),
     OfWorker(
-        "weir_pending_expired_total",
-        COUNTER,
+        "weir_pending_expired",
+        GAUGE,
         "Transactions that went before their label came.",
         lambda r: r.pending_expired,
     ),
     OfWorker("weir_accounts", GAUGE, "Accounts with history.", lambda r: r.accounts),
     OfWorker(
-        "weir_accounts_evicted_total",
-        COUNTER,
+        "weir_accounts_evicted",
+        GAUGE,
         "Accounts whose history went for want of room.",
         lambda r: r.accounts_evicted,
     ),
     OfWorker(
-        "weir_windows_closed_total",
-        COUNTER,
+        "weir_windows_closed",
+        GAUGE,
         "Windows that take labels no longer.",
         lambda r: r.windows_closed,
     ),

@@ -115,8 +115,24 @@ def test_what_is_live_waits_for_nobody_and_what_is_past_does() -> None:
     assert take() == [["t0@105"]]
     assert take() == []
     put(aligned, "l0", [104, 98])
-    assert take() == [["t0@99", "t0@106"], ["l0@104"]]
+    assert take() == [["t0@99", "t0@106"], ["l0@104", "l0@98"]]
     put(aligned, "t0", [201])  # nor is what a clock gone wrong says
+    assert take() == []
+
+
+def test_where_all_transactions_are_live_an_old_label_goes_out_and_holds_up_none() -> None:
+    aligned = alignment()
+
+    def take() -> list[list[str]]:
+        return apart(aligned.take(10, lambda _: False, live_seconds=(100, 200)))
+
+    put(aligned, "l0", [30, 104])
+    assert take() == []
+    put(aligned, "t0", [105])
+    assert take() == [["t0@105"], ["l0@30", "l0@104"]]
+    put(aligned, "t0", [50])  # a table is read again: labels have to wait for it
+    put(aligned, "l0", [70, 31])
+    assert take() == [["t0@50"]]
     assert take() == []
 
 

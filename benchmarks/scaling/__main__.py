@@ -27,10 +27,11 @@ from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
-from benchmarks.ranking.report import placed
 from benchmarks.scaling.moving import Moved, moved
 from benchmarks.scaling.workers import Shared, handled
-from benchmarks.throughput.servers import started
+from benchmarks.throughput.groups import environment, with_topics
+from benchmarks.throughput.report import write
+from benchmarks.throughput.servers import add_flags, started
 from producers.columns import COLUMNS
 from producers.labels import LateLabels
 from producers.options import duration
@@ -39,13 +40,11 @@ from producers.paysim import Scenario, generate
 from producers.publish import messages
 from producers.replay import read_table
 from producers.rows import Row
-from stream.__main__ import topic_specs
 from stream.io.bus import connect
 from stream.settings import Settings
 
 RUN = f"scaling-{os.getpid()}"
 PARTITIONS = 4
-_WRITTEN = ("alerts", "training", "dead_letters", "decisions", "state")
 
 
 def main() -> None:
@@ -59,19 +58,21 @@ def main() -> None:
         frauds: dict[str, bool] = {}
         shared = []
         for workers in args.workers:
-            settings = Settings(**_chosen(kafka, redis, f"{RUN}-{workers}", f"{RUN}-table"))
-            connect(settings.bus).create_topics(topic_specs(settings))
+            group = environment(
+                *(f"kafka://{kafka}", redis, f"{RUN}-{workers}"),
+                inputs=f"{RUN}-table",
+                partitions=PARTITIONS,
+            )
+            settings = with_topics(group)
             if not frauds:
                 frauds = publish(args, settings)
             shared.append(handled(settings, workers, frauds))
             print(shared_table(shared[-1:], shared[0]).splitlines()[-1], flush=True)
         moves = None
         if not args.no_moves:
-            chosen = _chosen(kafka, redis, f"{RUN}-live", f"{RUN}-live") | {"log_format": "text"}
-            settings = Settings(**chosen)
-            connect(settings.bus).create_topics(topic_specs(settings))
-            environment = {f"WEIR_{name.upper()}": str(value) for name, value in chosen.items()}
-            moves = moved(settings, environment, args.rate, folder)
+            group = environment(f"kafka://{kafka}", redis, f"{RUN}-live", partitions=PARTITIONS)
+            group["WEIR_LOG_FORMAT"] = "text"
+            moves = moved(with_topics(group), group, args.rate, folder)
     tables = {"workers": shared_table(shared, shared[0])} if shared else {}
     if moves:
         tables["moves"] = moves_table(moves)
@@ -80,10 +81,7 @@ def main() -> None:
         found = {"workers": [asdict(each) for each in shared], "moves": moves and asdict(moves)}
         args.json.write_text(json.dumps(found, indent=1) + "\n")
     if args.page:
-        text = args.page.read_text()
-        for name, table in tables.items():
-            text = placed(text, name, table + "\n", args.page.name)
-        args.page.write_text(text)
+        write(args.page, tables)
 
 
 def publish(args: argparse.Namespace, settings: Settings) -> dict[str, bool]:
@@ -140,20 +138,6 @@ def moves_table(moves: Moved) -> str:
     return "\n".join(lines)
 
 
-def _chosen(kafka: str, redis: str, group: str, inputs: str) -> dict[str, str]:
-    """Settings of a group that reads these topics and writes to its own."""
-    return {
-        "bus": f"kafka://{kafka}",
-        "redis": redis,
-        "group": group,
-        "redis_prefix": group,
-        "partitions": str(PARTITIONS),
-        "transactions_topic": f"{inputs}-transactions",
-        "labels_topic": f"{inputs}-labels",
-        **{f"{name}_topic": f"{group}-{name}" for name in _WRITTEN},
-    }
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.scaling",
@@ -178,12 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--logs", type=Path, metavar="DIR", help="keep the logs of the workers here"
     )
-    parser.add_argument("--kafka", metavar="HOST:PORT", help="brokers; default: one of its own")
-    parser.add_argument("--redis", metavar="URL", help="server; default: one of its own")
-    parser.add_argument(
-        "--page", type=Path, metavar="FILE", help="put the tables into this copy of the page"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
+    add_flags(parser)
     return parser
 
 

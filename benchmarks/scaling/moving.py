@@ -15,15 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
+from benchmarks.scaling.decisions import decided, sources
 from producers.paysim import Scenario, generate
 from producers.rows import Row
 from stream.core import wire
-from stream.core.wire import Decided
 from stream.events import utc
-from stream.io.bus import Message, TopicPartition, connect, partitions_of, read_whole
+from stream.io.bus import Message, connect
 from stream.settings import Settings
 
 _TICK_SECONDS = 0.02
@@ -213,8 +212,7 @@ def _label(settings: Settings, row: Row, now: float) -> Message:
 def _wait_for_first(settings: Settings) -> None:
     deadline = time.monotonic() + _SETTLES_SECONDS
     reader = connect(settings.bus).reader()
-    sources = _partitions(settings)
-    while not all(reader.end(source) for source in sources):
+    while not all(map(reader.end, sources(settings))):
         if time.monotonic() > deadline:
             raise SystemExit("the worker does not begin")
         time.sleep(0.2)
@@ -227,18 +225,10 @@ def _decisions(settings: Settings, count: int) -> tuple[Counter[str], dict[int, 
     while True:
         ids: Counter[str] = Counter()
         at: dict[int, list[float]] = defaultdict(list)
-        reader = connect(settings.bus).reader()
-        for record in read_whole(reader, _partitions(settings)):
-            decided = msgspec.json.decode(record.value or b"", type=Decided)
-            if decided.transaction_ids:
-                ids.update(decided.transaction_ids)
+        for record, batch in decided(settings):
+            if batch.transaction_ids:
+                ids.update(batch.transaction_ids)
                 at[record.partition].append(record.timestamp_ms / 1000.0)
-        reader.close()
         if len(ids) >= count or time.monotonic() > deadline:
             return ids, at
         time.sleep(1.0)
-
-
-def _partitions(settings: Settings) -> list[TopicPartition]:
-    count = partitions_of(connect(settings.bus), settings.decisions_topic)
-    return [TopicPartition(settings.decisions_topic, at) for at in range(count)]

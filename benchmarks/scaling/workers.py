@@ -9,14 +9,13 @@ from multiprocessing import get_context
 from threading import Event
 from typing import Any
 
-import msgspec
 import numpy as np
 
+from benchmarks.scaling.decisions import decided
 from benchmarks.scaling.digest import digest
 from stream.collector import collect_rarely
 from stream.core.windows import ranked_average_precision
-from stream.core.wire import Decided
-from stream.io.bus import TopicPartition, connect, partitions_of, read_whole
+from stream.io.bus import TopicPartition, connect
 from stream.io.store import StoreWriter
 from stream.io.worker import Worker
 from stream.settings import Settings
@@ -34,9 +33,8 @@ class Share:
     cpu_seconds: float
     """Of all its threads, up to the end of the inputs."""
     learning_cpu_seconds: float
-    position: int
-    """Of the training log, where `model` is the digest of its model."""
     model: str
+    """The digest of its model at the end of the training log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +96,13 @@ def handled(settings: Settings, workers: int, frauds: Mapping[str, bool]) -> Sha
             process.join()
     if set(scores) != set(frauds):
         raise SystemExit(f"{len(frauds) - len(scores)} transactions were not decided")
-    decided = sum(share.transactions for share in shares)
+    count = sum(share.transactions for share in shares)
     ranked = np.array([scores[id_] for id_ in frauds])
     return Shared(
         workers=workers,
-        transactions=decided,
-        cpu_us=1e6 * sum(share.cpu_seconds for share in shares) / decided,
-        learning_us=1e6 * sum(share.learning_cpu_seconds for share in shares) / decided,
+        transactions=count,
+        cpu_us=1e6 * sum(share.cpu_seconds for share in shares) / count,
+        learning_us=1e6 * sum(share.learning_cpu_seconds for share in shares) / count,
         examples=sum(share.examples for share in shares),
         average_precision=float(
             ranked_average_precision(ranked, np.array(list(frauds.values()))) or 0.0
@@ -126,18 +124,12 @@ def _answer(pipe: Any) -> Any:
 
 def _scores(settings: Settings) -> dict[str, float]:
     """The score of each transaction that was decided. Raises `SystemExit` for a second one."""
-    broker = connect(settings.bus)
-    reader = broker.reader()
-    count = partitions_of(broker, settings.decisions_topic)
-    sources = [TopicPartition(settings.decisions_topic, at) for at in range(count)]
     scores: dict[str, float] = {}
-    for record in read_whole(reader, sources):
-        decided = msgspec.json.decode(record.value or b"", type=Decided)
-        for id_, score in zip(decided.transaction_ids, decided.scores, strict=True):
+    for _, batch in decided(settings):
+        for id_, score in zip(batch.transaction_ids, batch.scores, strict=True):
             if id_ in scores:
                 raise SystemExit(f"{id_} was decided twice")
             scores[id_] = score
-    reader.close()
     return scores
 
 
@@ -158,15 +150,13 @@ def _work(chosen: dict[str, Any], member: str, pipe: Any) -> None:
     examples, (_, learning_seconds) = worker.reporting.counts["examples"], worker._learned()
     pipe.send("done")
     worker._training.learn(pipe.recv())  # what others have sent since
-    model = worker.detector.model
     pipe.send(
         Share(
             transactions=worker.reporting.counts["decisions"],
             examples=examples,
             cpu_seconds=cpu_seconds,
             learning_cpu_seconds=learning_seconds,
-            position=model.position,
-            model=digest(model),
+            model=digest(worker.detector.model),
         )
     )
     pipe.recv()  # the parent ends it

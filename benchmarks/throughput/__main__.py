@@ -20,11 +20,11 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import timedelta
-from pathlib import Path
 
 from benchmarks.throughput import latency, loops, report
+from benchmarks.throughput.groups import environment, with_topics
 from benchmarks.throughput.pinned import Pinned
-from benchmarks.throughput.servers import started
+from benchmarks.throughput.servers import add_flags, started
 from producers.labels import DueLabel, LateLabels
 from producers.paysim import Scenario, generate
 from producers.rows import Row
@@ -34,7 +34,6 @@ RUN = f"bench-{os.getpid()}"
 """Names of this run's own, on servers that may hold another's."""
 TRANSACTIONS, LABELS = TOPICS = (f"{RUN}-transactions", f"{RUN}-labels")
 NAIVE_ALERTS = f"{RUN}-naive-alerts"
-_WRITTEN = ("alerts", "training", "dead_letters", "decisions", "state")
 
 
 def main() -> None:
@@ -56,7 +55,7 @@ def main() -> None:
             found = _paces(args, pinned, kafka, redis, buses)
             pace = found[report.KAFKA]
             args.highest = pace.transactions / pace.seconds
-        live = _latencies(args, cores[0], kafka, _weir(buses["Kafka"], redis))
+        live = _latencies(args, cores[0], kafka, redis)
         staged = None
         if found:
             staged = pinned.run(
@@ -105,7 +104,7 @@ def _paces(
 
 
 def _latencies(
-    args: argparse.Namespace, core: int, kafka: str, environment: dict[str, str]
+    args: argparse.Namespace, core: int, kafka: str, redis: str
 ) -> dict[str, list[latency.Latency]]:
     """From publication to alert, of the least that a loop can do and of both deliveries."""
     rates = [share * args.highest for share in report.SHARES]
@@ -116,8 +115,12 @@ def _latencies(
     }
     found = {}
     for name, (delivery, work, warm) in loops_of.items():
-        own = _live(environment, f"{RUN}-{name.replace(' ', '-').replace(',', '')}", delivery)
-        loops.with_topics(own)
+        group = f"{RUN}-{name.replace(' ', '-').replace(',', '')}"
+        own = environment(f"kafka://{kafka}", redis, group) | {
+            "WEIR_DELIVERY": delivery,
+            "WEIR_THRESHOLD": "alert_budget:50/1s",
+        }
+        with_topics(own)
         found[name] = latency.measure(
             *(core, own, kafka, rates, work), warm=warm, seconds=args.seconds, clients=CLIENTS
         )
@@ -125,9 +128,9 @@ def _latencies(
     return found
 
 
-def publish(environment: dict[str, str], count: int) -> None:
+def publish(to: dict[str, str], count: int) -> None:
     """Publish transactions and labels by event time; each transaction says `isFraud`, too."""
-    settings = loops.with_topics(environment, TopicSpec(NAIVE_ALERTS, 1))
+    settings = with_topics(to, TopicSpec(NAIVE_ALERTS, 1))
     publisher = connect(settings.bus).publisher()
     late = LateLabels(LABEL_DELAY, fraction=1.0, seed=settings.seed)
     for rows in generate(Scenario(clients=CLIENTS, fraud_rate=0.001), transactions=count):
@@ -155,29 +158,8 @@ def _label(due: DueLabel) -> Message:
 
 
 def _weir(bus: str, redis: str, group: str = RUN) -> dict[str, str]:
-    """The environment of a worker with topics of its own for what it writes."""
-    return {
-        "WEIR_BUS": bus,
-        "WEIR_REDIS": redis,
-        "WEIR_GROUP": group,
-        "WEIR_REDIS_PREFIX": group,
-        "WEIR_PARTITIONS": "1",
-        "WEIR_TRANSACTIONS_TOPIC": TRANSACTIONS,
-        "WEIR_LABELS_TOPIC": LABELS,
-        **{f"WEIR_{name.upper()}_TOPIC": f"{group}-{name}" for name in _WRITTEN},
-    }
-
-
-def _live(environment: dict[str, str], group: str, delivery: str) -> dict[str, str]:
-    """The environment of a worker on live traffic of its own, which flags fifty a second."""
-    names = ("transactions", "labels", *_WRITTEN)
-    return environment | {
-        "WEIR_GROUP": group,
-        "WEIR_REDIS_PREFIX": group,
-        **{f"WEIR_{name.upper()}_TOPIC": f"{group}-{name}" for name in names},
-        "WEIR_DELIVERY": delivery,
-        "WEIR_THRESHOLD": "alert_budget:50/1s",
-    }
+    """The environment of a worker that reads the topics of this run."""
+    return environment(bus, redis, group, inputs=RUN)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -202,12 +184,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RATE",
         help="of an earlier run, in transactions/s: only latency is measured",
     )
-    parser.add_argument("--kafka", metavar="HOST:PORT", help="brokers; default: one of its own")
-    parser.add_argument("--redis", metavar="URL", help="server; default: one of its own")
-    parser.add_argument(
-        "--page", type=Path, metavar="FILE", help="put the tables into this copy of the page"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
+    add_flags(parser)
     return parser
 
 

@@ -17,8 +17,8 @@ from redis import Redis
 from river.forest import ARFClassifier
 from river.imblearn import RandomUnderSampler
 
+from benchmarks.throughput.groups import with_topics
 from benchmarks.throughput.stages import sampled
-from stream.__main__ import topic_specs
 from stream.collector import collect_rarely
 from stream.core import detector, explain
 from stream.core.decode import decode
@@ -26,13 +26,12 @@ from stream.core.features import Features
 from stream.core.model import Model
 from stream.core.pending import Pending
 from stream.core.windows import Windows
-from stream.io.bus import TopicSpec, connect
+from stream.io.bus import connect
 from stream.io.intake import Intake
 from stream.io.outputs import Outputs
 from stream.io.store import StoreWriter
 from stream.io.training import TrainingLog
 from stream.io.worker import Worker
-from stream.settings import Settings
 
 SENT_ON = 60
 """One in so many: about what a worker flags that has fifty alerts a second to give."""
@@ -163,14 +162,6 @@ def weir(
     counts = counts - before
     messages = counts["transactions"] + counts["labels"]
     return Pace(counts["decisions"], messages, seconds, cpu_seconds, dict(spent), counts["alerts"])
-
-
-def with_topics(environment: Mapping[str, str], *more: TopicSpec) -> Settings:
-    """The settings that an environment makes; their topics, and more, are there then."""
-    chosen = {k.removeprefix("WEIR_").lower(): v for k, v in environment.items()}
-    settings = Settings(**chosen)  # type: ignore[arg-type]
-    connect(settings.bus).create_topics([*topic_specs(settings), *more])
-    return settings
 
 
 def consumer_of(bootstrap: str, topics: tuple[str, ...], **options: Any) -> Any:

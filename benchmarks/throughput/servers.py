@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TypeVar
 
 from tests.servers import kafka as kafka_server
@@ -11,6 +13,16 @@ from tests.servers.kafka import LocalKafka
 from tests.servers.redis import LocalRedis
 
 S = TypeVar("S", LocalKafka, LocalRedis)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add which servers, and where the figures go: of every benchmark that needs servers."""
+    parser.add_argument("--kafka", metavar="HOST:PORT", help="brokers; default: one of its own")
+    parser.add_argument("--redis", metavar="URL", help="server; default: one of its own")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="put the tables into this copy of the page"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
 
 
 def started(stack: ExitStack, kafka: str | None, redis: str | None) -> tuple[str, str]:

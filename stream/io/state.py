@@ -3,8 +3,7 @@
 A snapshot is plain arrays (numpy's `.npz`, never pickled), copied between two batches together with
 the positions it stands at, and packed in the background. It goes out in chunks, a few with each
 commit of the batches that follow, so that nothing waits for it; its *manifest*, which comes last,
-makes it count. Two sets of
-keys take turns: the snapshot before stays whole until the next one is.
+makes it count. Two sets of keys take turns: the snapshot before stays whole until the next one is.
 """
 
 from __future__ import annotations

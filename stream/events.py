@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import (
     AwareDatetime,
@@ -99,6 +99,24 @@ class Reason(BaseModel):
     """Log-odds that the score loses when the feature is set to its habit."""
 
 
+class Activity(BaseModel):
+    """One transaction of an account of an alert, before it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    transaction_id: str
+    timestamp: AwareDatetime
+    """Event time."""
+    type: str
+    amount: float
+    nameOrig: str  # noqa: N815
+    nameDest: str  # noqa: N815
+    score: float
+    alerted: bool
+    is_fraud: bool | None = None
+    """What its label says; None: there is none yet."""
+
+
 class Alert(Event):
     """A flagged transaction. `alert_id` is derived from the transaction id."""
 
@@ -117,6 +135,12 @@ class Alert(Event):
     model_position: int
     """Position in the training log up to which the model had learned."""
     reasons: tuple[Reason, ...] = ()
+    members: dict[str, Score] = {}
+    """Probability of fraud by each member of the committee that had a vote."""
+    weights: dict[str, float] = {}
+    """Each member's share of the vote then."""
+    activity: tuple[Activity, ...] = ()
+    """What its accounts did lately, newest first, as far as its partition has seen it."""
 
 
 class Example(Event):
@@ -161,6 +185,17 @@ class Decided(Event):
     """Figures of then: model position, fraud prior, sampling rate, learned share."""
 
 
+class Segment(NamedTuple):
+    """Counts of the part of a window whose transactions have one value of one field."""
+
+    transactions: int
+    alerts: int
+    true_positives: int
+    false_positives: int
+    true_negatives: int
+    false_negatives: int
+
+
 class WindowReport(BaseModel):
     """Counts of one tumbling window of one partition, as far as its labels have come.
 
@@ -196,6 +231,10 @@ class WindowReport(BaseModel):
     """Sum of log losses in nats over labelled transactions."""
     histogram: dict[int, tuple[int, int, int]]
     """Score bin to (scored, labelled legitimate, labelled fraud); see `core.windows.score_bin`."""
+    fraud_amounts: dict[int, float] = {}
+    """Score bin to the amount of labelled frauds in it."""
+    segments: dict[str, dict[str, Segment]] = {}
+    """By field (`type`, `amount`, those of the settings) and value."""
     threshold: float
     """Threshold in force at the window's last decision. Like the rest below, not additive."""
     fraud_prior: float
@@ -203,6 +242,24 @@ class WindowReport(BaseModel):
     learned_share: float
     """Share of frauds among what the learners were trained on lately."""
     model_position: int
+
+
+class Alarm(BaseModel):
+    """Something that people should look at, as one worker sees it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    """One of `core.alarms`; with a subject, such as a feature's name, behind a colon."""
+    since: AwareDatetime
+    """Wall time at which it was raised."""
+    figure: float
+    limit: float
+    """What the figure has passed."""
+    cause: str
+    """What is seen, with its figures, in a sentence."""
+    look: str
+    """What to look at, in a sentence."""
 
 
 class LiveReport(BaseModel):
@@ -255,6 +312,10 @@ class LiveReport(BaseModel):
     """Records of the inputs not yet handled."""
     learning_us: float = 0.0
     """Processor time of learning per transaction, in microseconds, of late."""
+    weights: dict[str, float] = {}
+    """Each member's share of the vote."""
+    alarms: tuple[Alarm, ...] = ()
+    """Those that are raised now."""
 
 
 def event_seconds(timestamp: datetime | None, step: int | None, step_origin: datetime) -> float:

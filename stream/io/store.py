@@ -50,7 +50,7 @@ NEWEST_ALERTS = 500
 
 _TRIM_SECONDS = 60.0
 _AT_ONCE = 200
-_JSON_FIELDS = {"histogram", "partitions"}
+_JSON_FIELDS = {"histogram", "fraud_amounts", "segments", "partitions", "weights", "alarms"}
 
 Report = TypeVar("Report", bound=BaseModel)
 
@@ -406,8 +406,9 @@ def _fields(values: Mapping[str, Any]) -> dict[Any, Any]:
 
 
 def _values(kind: type[BaseModel], row: Mapping[str, str]) -> dict[str, Any]:
-    """Fields of a hash as values that pydantic takes: a missing field is None."""
-    values: dict[str, Any] = {name: row.get(name) for name in kind.model_fields}
+    """Fields of a hash as pydantic takes them: what is missing and has no default is None."""
+    missing = {name for name, of in kind.model_fields.items() if of.is_required()} - row.keys()
+    values: dict[str, Any] = {**row, **dict.fromkeys(missing)}
     for name in _JSON_FIELDS & row.keys():
         values[name] = json.loads(row[name])
     return values

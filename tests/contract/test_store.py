@@ -15,7 +15,7 @@ import pytest
 from redis import Redis
 
 from stream.core.windows import measure
-from stream.events import Alert, LiveReport, Reason, WindowReport, alert_id, utc
+from stream.events import Alarm, Alert, LiveReport, Reason, WindowReport, alert_id, utc
 from stream.io.local_redis import LocalRedisServer
 from stream.io.store import (
     NEWEST_ALERTS,
@@ -52,6 +52,8 @@ def window(partition: int = 0, hour: int = 0, **changes: object) -> WindowReport
         "labelled_score_sum": 7.0,
         "labelled_log_loss_sum": 30.0,
         "histogram": {-120: (990, 792, 1), 40: (10, 0, 7)},
+        "fraud_amounts": {-120: 20.0, 40: 600.25},
+        "segments": {"type": {"TRANSFER": (900, 9, 6, 1, 700, 2), "other": (100, 1, 0, 1, 90, 0)}},
         "threshold": 0.31,
         "fraud_prior": 0.0013,
         "sampling_rate": 0.04,
@@ -61,8 +63,23 @@ def window(partition: int = 0, hour: int = 0, **changes: object) -> WindowReport
     return WindowReport.model_validate(values | changes)
 
 
+_NESTED: dict[str, object] = {
+    "weights": {"boosted": 0.75, "linear": 0.25},
+    "alarms": (
+        Alarm(
+            name="feature_constant:drains",
+            since=datetime(2026, 1, 1, tzinfo=UTC),
+            figure=0.0,
+            limit=1e-6,
+            cause="drains has been 0 for 5,000 transactions",
+            look="what produces it",
+        ),
+    ),
+}
+
+
 def live(worker: str = "w1", **changes: object) -> LiveReport:
-    values: dict[str, object] = dict.fromkeys(LiveReport.model_fields, 1)
+    values: dict[str, object] = {**dict.fromkeys(LiveReport.model_fields, 1), **_NESTED}
     values |= {
         "worker": worker,
         "reported_at": utc(time.time()),

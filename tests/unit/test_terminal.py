@@ -9,6 +9,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import BaseModel
 from rich.console import Console
 
 from stream.core.features import feature_names
@@ -23,8 +24,13 @@ NOW = datetime(2026, 1, 9, 12, tzinfo=UTC)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+def _zeros(kind: type[BaseModel]) -> dict[str, object]:
+    """What has no default, as 0."""
+    return {name: 0 for name, of in kind.model_fields.items() if of.is_required()}
+
+
 def window(hour: int, partition: int = 0, **changes: object) -> WindowReport:
-    values: dict[str, object] = dict.fromkeys(WindowReport.model_fields, 0)
+    values: dict[str, object] = _zeros(WindowReport)
     values |= {
         "partition": partition,
         "start": START + timedelta(hours=hour),
@@ -52,7 +58,7 @@ def labelled(hour: int, partition: int = 0, **changes: object) -> WindowReport:
 
 
 def live(worker: str = "w1", **changes: object) -> LiveReport:
-    values: dict[str, object] = dict.fromkeys(LiveReport.model_fields, 0)
+    values: dict[str, object] = _zeros(LiveReport)
     values |= {
         "worker": worker,
         "reported_at": NOW - timedelta(seconds=1),

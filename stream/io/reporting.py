@@ -92,4 +92,5 @@ class Reporting:
             latency_p99_ms=float(self._quantiles_ms[1]),
             lag=lag,
             learning_us=learning_us,
+            weights=model.weights(),
         )

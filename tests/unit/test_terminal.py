@@ -14,7 +14,7 @@ from rich.console import Console
 
 from stream.core.features import feature_names
 from stream.core.windows import measure
-from stream.events import Alert, LiveReport, Reason, WindowReport
+from stream.events import Alarm, Alert, LiveReport, Reason, WindowReport
 from stream.io.store import StoreReader
 from stream.watch.snapshot import Snapshot, spans
 from stream.watch.terminal import plain_line, render, watch
@@ -294,3 +294,24 @@ def test_every_feature_of_the_core_has_words() -> None:
         for value in (0.0, 1.0):
             said = reason_in_words(Reason(feature=name, value=value, habit=0.5, effect=1.0))
             assert "_" not in said, f"{name}: {said}"
+
+
+def alarm(name: str, minutes_ago: float, **changes: object) -> Alarm:
+    values: dict[str, object] = {
+        "name": name,
+        "since": NOW - timedelta(minutes=minutes_ago),
+        "figure": 0.4,
+        "limit": 0.25,
+        "cause": "the scores of the last day lie elsewhere than before (PSI 0.40)",
+        "look": "what has changed in the traffic",
+    }
+    return Alarm.model_validate(values | changes)
+
+
+def test_an_alarm_of_several_workers_is_one_and_as_old_as_the_oldest() -> None:
+    young, old = alarm("score_drift", 5), alarm("score_drift", 90, figure=0.6)
+    other = alarm("labels_silent", 30)
+    snapshot = Snapshot(
+        taken_at=NOW, live=(live("w1", alarms=(young, other)), live("w2", alarms=(old,)))
+    )
+    assert snapshot.alarms == (old, other)

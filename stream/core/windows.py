@@ -146,6 +146,11 @@ class Windows:
         """Windows that take labels."""
         return len(self._open)
 
+    @property
+    def held(self) -> Mapping[int, _Window]:
+        """The windows that take labels, to be read: by beginning in seconds, counts so far."""
+        return self._open
+
     def decided(
         self,
         times_seconds: Floats,

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 
+from stream.core.alarms import KINDS, kind_of
 from stream.core.windows import Measures
 from stream.events import LiveReport
 from stream.watch.snapshot import ROLLING_WINDOWS, Snapshot, Watcher
@@ -207,6 +208,10 @@ LATENCY, LATENCY_HELP = (
     "weir_decision_latency_seconds",
     "From publication of a transaction to the commit of its decision, over the last seconds.",
 )
+ALARM, ALARM_HELP = (
+    "weir_alarm",
+    "1 while an alarm of this name is raised by any worker, else 0.",
+)
 REDIS_UP, REDIS_UP_HELP = "weir_redis_up", "1 where Redis answers, else 0."
 MATURED = f" Over the newest {ROLLING_WINDOWS} windows whose labels have come."
 RECENT = f" Over the newest {ROLLING_WINDOWS} windows, labelled or not."
@@ -250,6 +255,12 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
         for quantile, ms in (("0.5", report.latency_p50_ms), ("0.99", report.latency_p99_ms)):
             latency.add_metric([report.worker, quantile], ms / 1000.0)
     yield latency
+    if snapshot.live:  # else nobody knows
+        raised = {kind_of(alarm.name) for alarm in snapshot.alarms}
+        alarms = GAUGE(ALARM, ALARM_HELP, labels=["name"])
+        for name in KINDS:
+            alarms.add_metric([name], float(name in raised))
+        yield alarms
     for figures, metrics, span in (
         (snapshot.quality, OF_STREAM, MATURED),
         (snapshot.recent, OF_RECENT, RECENT),

@@ -63,6 +63,26 @@ def trouble(message: str, width: int) -> Panel:
     return Panel(len(lines), Text("\n".join(f" {line}" for line in lines), style="red"))
 
 
+def alarms(snapshot: Snapshot, most: int, *, look: bool) -> Panel:
+    """What is raised, a line for each of at most so many: name, since when, cause.
+
+    With a line more for what to `look` at, where there is room.
+    """
+    raised, lines = snapshot.alarms, list[Text]()
+    for alarm in raised[:most]:
+        lasted = words.duration(max((snapshot.taken_at - alarm.since).total_seconds(), 0.0))
+        name = (f" ▲ {words.alarm_in_words(alarm.name)}", "bold red")
+        lines.append(_text(name, f" for {lasted}: {alarm.cause}"))
+        if look:
+            lines.append(_text((f"   look at {alarm.look}", "dim")))
+    if len(raised) > most:
+        others = ", ".join(words.alarm_in_words(alarm.name) for alarm in raised[most:])
+        lines.append(
+            _text((f" ▲ and {_many(len(raised) - most, 'alarm')} more", "red"), f": {others}")
+        )
+    return Panel(len(lines), Text("\n", no_wrap=True, overflow="ellipsis").join(lines))
+
+
 def progress(snapshot: Snapshot, width: int) -> Panel:
     """How many were decided: of a total where there is one, else since when."""
     decided, total = snapshot.count("decisions"), snapshot.total

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import groupby
 
 from stream.core.windows import Measures, measure
-from stream.events import Alert, LiveReport, WindowReport
+from stream.events import Alarm, Alert, LiveReport, WindowReport
 from stream.io.store import StoreReader, StoreUnavailable
 
 ROLLING_WINDOWS = 24
@@ -70,6 +70,14 @@ class Snapshot:
     def model(self) -> LiveReport | None:
         """The worker whose model is furthest: all hold the same one, at most a moment apart."""
         return max(self.live, key=lambda report: report.model_position, default=None)
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """What is raised now by any worker, each name once, as who raised it first sees it."""
+        first: dict[str, Alarm] = {}
+        for alarm in sorted((a for r in self.live for a in r.alarms), key=lambda a: a.since):
+            first.setdefault(alarm.name, alarm)
+        return tuple(first.values())
 
     def count(self, name: str) -> int:
         """Return a counter of the live reports, summed over workers."""

@@ -18,7 +18,8 @@ PLAIN_SECONDS = 5.0
 """Time between plain lines, at least."""
 
 _TALL = 32
-"""From this height on there is room for the bars by window."""
+"""From this height on there is room for the bars by window, and for what alarms look at."""
+_MOST_ALARMS = 4
 
 
 def watch(
@@ -77,6 +78,10 @@ def render(snapshot: Snapshot, width: int = 80, height: int = 24) -> RenderableT
     shown = [panels.title(snapshot, width)]
     if snapshot.trouble:
         shown.append(panels.trouble(snapshot.trouble, width))
+    if snapshot.alarms:
+        tall = height >= _TALL
+        most = _MOST_ALARMS if tall else max(min(height // 8, _MOST_ALARMS), 1)
+        shown.append(panels.alarms(snapshot, most, look=tall))
     shown += [
         panels.progress(snapshot, width),
         panels.speed(snapshot),
@@ -135,6 +140,8 @@ def plain_line(snapshot: Snapshot) -> str:
         "alerts": snapshot.count("alerts"),
         "labels": snapshot.count("labels"),
         "dead_letters": snapshot.count("dead_letters"),
+        "alarms": len(snapshot.alarms),
+        "raised": ",".join(alarm.name for alarm in snapshot.alarms) or None,
         "redis": "away" if snapshot.trouble else "there",
     }
     now = snapshot.taken_at.isoformat(timespec="seconds")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from stream.core.alarms import KINDS
 from stream.events import Reason
 
 UNKNOWN = "–"
@@ -85,6 +86,17 @@ def duration(seconds: float) -> str:
     parts.append((left.seconds % 60, "s"))
     first = next((i for i, (count, _) in enumerate(parts) if count), len(parts) - 1)
     return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 s"
+
+
+def alarm_in_words(name: str) -> str:
+    """Say what an alarm means, and its subject.
+
+    >>> alarm_in_words("prior_shift"), alarm_in_words("feature_missing:dest_balance")
+    ('fraud rate has shifted', 'a field has gone missing (dest_balance)')
+    """
+    kind, _, subject = name.partition(":")
+    said = KINDS[kind].words if kind in KINDS else kind.replace("_", " ")
+    return f"{said} ({subject})" if subject else said
 
 
 def moment(time: datetime, *, year: bool = False) -> str:

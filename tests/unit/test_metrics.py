@@ -14,16 +14,28 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from stream.core.alarms import KINDS
 from stream.core.windows import measure
 from stream.events import utc
 from stream.io.local_redis import LocalRedisServer
 from stream.io.store import StoreReader, StoreWriter
-from stream.watch.metrics import LATENCY, OF_RECENT, OF_STREAM, OF_WORKER, REDIS_UP, Metrics, serve
+from stream.watch.metrics import (
+    ALARM,
+    LATENCY,
+    OF_RECENT,
+    OF_STREAM,
+    OF_WORKER,
+    REDIS_UP,
+    Metrics,
+    serve,
+)
 from stream.watch.snapshot import Watcher
 from tests.servers.kafka import free_port
-from tests.unit.test_terminal import labelled, live, window
+from tests.unit.test_terminal import alarm, labelled, live, window
 
-NAMES = [metric.name for metric in (*OF_WORKER, *OF_STREAM, *OF_RECENT)] + [LATENCY, REDIS_UP]
+NAMES = [metric.name for metric in (*OF_WORKER, *OF_STREAM, *OF_RECENT)] + [
+    *(LATENCY, ALARM, REDIS_UP)
+]
 REPORTS = [*(labelled(hour, p) for hour in range(3) for p in (0, 1)), window(3), window(3, 1)]
 
 
@@ -43,7 +55,8 @@ def reported(to: LocalRedisServer, prefix: str) -> Iterator[Metrics]:
     writer.put_live(live("w1", reported_at=utc(time.time()), lag=7, learning_us=25.0))
     assert writer.flush(10)
     other = StoreWriter(to.url, prefix, worker="w2", window_expiry_seconds=600)
-    other.put_live(live("w2", reported_at=utc(time.time()), lag=9))
+    raised = (alarm("feature_constant:amount", 5), alarm("labels_silent", 90))
+    other.put_live(live("w2", reported_at=utc(time.time()), lag=9, alarms=raised))
     assert other.flush(10)
     with closing(StoreReader(to.url, prefix)) as reader:
         yield Metrics(Watcher(reader))
@@ -99,6 +112,18 @@ def test_all_that_is_defined_is_exposed_and_equals_what_is_in_redis(
     assert found[REDIS_UP, ()] == 1
     assert "# TYPE weir_decisions_total counter" in text
     assert "# TYPE weir_lag_records gauge" in text
+
+
+def test_every_alarm_has_a_gauge_that_is_one_while_any_worker_has_raised_it(
+    server: LocalRedisServer,
+) -> None:
+    with reported(server, "alarms") as metrics:
+        found = scraped(exposed(metrics))
+    gauges = {labels[0]: value for (name, labels), value in found.items() if name == ALARM}
+    assert gauges.keys() == KINDS.keys()
+    raised = {name for name, value in gauges.items() if value == 1}
+    assert raised == {"feature_constant", "labels_silent"}
+    assert {gauges[name] for name in gauges.keys() - raised} == {0}
 
 
 def test_a_figure_that_is_not_defined_is_absent_and_not_zero(server: LocalRedisServer) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from stream.core.features import feature_names
 from stream.core.windows import measure
-from stream.events import Alert, LiveReport, Reason, WindowReport
+from stream.events import Alarm, Alert, LiveReport, Reason, WindowReport
 from stream.io.store import StoreReader
 from stream.watch.snapshot import Snapshot, spans
 from stream.watch.terminal import plain_line, render, watch
@@ -294,3 +294,65 @@ def test_every_feature_of_the_core_has_words() -> None:
         for value in (0.0, 1.0):
             said = reason_in_words(Reason(feature=name, value=value, habit=0.5, effect=1.0))
             assert "_" not in said, f"{name}: {said}"
+
+
+def alarm(name: str, minutes_ago: float, **changes: object) -> Alarm:
+    values: dict[str, object] = {
+        "name": name,
+        "since": NOW - timedelta(minutes=minutes_ago),
+        "figure": 0.4,
+        "limit": 0.25,
+        "cause": "the scores of the last day lie elsewhere than before (PSI 0.40)",
+        "look": "what has changed in the traffic",
+    }
+    return Alarm.model_validate(values | changes)
+
+
+def test_an_alarm_of_several_workers_is_one_and_as_old_as_the_oldest() -> None:
+    young, old = alarm("score_drift", 5), alarm("score_drift", 90, figure=0.6)
+    other = alarm("labels_silent", 30)
+    snapshot = Snapshot(
+        taken_at=NOW, live=(live("w1", alarms=(young, other)), live("w2", alarms=(old,)))
+    )
+    assert snapshot.alarms == (old, other)
+
+
+RAISED = dataclasses.replace(
+    FULL,
+    live=(
+        live(
+            alarms=tuple(
+                alarm(name, minutes)
+                for name, minutes in (
+                    ("prior_shift", 200),
+                    ("feature_missing:dest_balance", 90),
+                    ("labels_silent", 60),
+                    ("dead_letters", 30),
+                    ("score_drift", 5),
+                )
+            )
+        ),
+    ),
+)
+
+
+def test_alarms_stand_near_the_top_with_name_cause_and_since() -> None:
+    lines = text(RAISED, width=120, height=24).splitlines()
+    first = next(i for i, line in enumerate(lines) if "▲" in line)
+    assert first <= 2
+    assert "fraud rate has shifted for 3 h 20 min: the scores of the last day" in lines[first]
+    assert "a field has gone missing (dest_balance)" in lines[first + 1]
+    assert "and 2 alarms more: messages cannot be read, scores have drifted" in lines[first + 3]
+    tall = text(RAISED, width=120, height=40)
+    assert "look at what has changed in the traffic" in tall
+    assert "▲" not in text(FULL)
+
+
+@pytest.mark.parametrize("height", [1, 3, 8, 12, 24, 32, 60])
+def test_alarms_leave_room_for_the_rest(height: int) -> None:
+    assert len(text(RAISED, 80, height).splitlines()) <= height
+
+
+def test_a_plain_line_counts_and_names_the_alarms() -> None:
+    assert " alarms=0 raised=- " in plain_line(FULL)
+    assert " alarms=5 raised=prior_shift,feature_missing:dest_balance," in plain_line(RAISED)

@@ -109,6 +109,19 @@ class Model:
         """Return the log-odds of fraud of each row without the costly members, shape (n,)."""
         return self.committee.log_odds(self.committee.cheap_votes(names, rows))
 
+    def opinions(self, names: tuple[str, ...], rows: Rows) -> list[dict[str, float]]:
+        """Return, for each row, the probability of fraud by each member that has a say in it."""
+        votes = self.committee.heard_votes(names, rows).astype(np.float64)
+        shares = 1.0 / (1.0 + np.exp(-votes))
+        return [
+            {
+                name: share
+                for name, share in zip(self.committee.names, row, strict=True)
+                if not np.isnan(share)
+            }
+            for row in shares.tolist()
+        ]
+
     def weights(self) -> dict[str, float]:
         """Return each member's share of the vote."""
         return self.committee.weights()

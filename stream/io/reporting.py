@@ -36,7 +36,7 @@ class Reporting:
         self._latencies_ms.extend(now_ms - record.timestamp_ms for record in outcome.decided)
         for decisions in outcome.decisions.values():
             self.counts["decisions"] += len(decisions.transactions)
-            self.counts["alerts"] += len(decisions.reasons)
+            self.counts["alerts"] += int(decisions.alerts.sum())
             if len(decisions.transactions):
                 newest = float(decisions.times_seconds.max())
                 self._event_seconds = max(self._event_seconds or newest, newest)
@@ -92,4 +92,5 @@ class Reporting:
             latency_p99_ms=float(self._quantiles_ms[1]),
             lag=lag,
             learning_us=learning_us,
+            weights=model.weights(),
         )

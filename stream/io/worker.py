@@ -228,7 +228,8 @@ class Worker:
 
     def _handle(self, batch: Batch) -> None:
         outcome = handle(self.detector, batch)
-        alerts = self._outputs.alerts(outcome, self.detector.model.position)
+        model = self.detector.model
+        alerts = self._outputs.alerts(outcome, model.position, model.weights())
         outputs = self._outputs.messages(outcome, alerts, self._positions, self.detector.state())
         ends = self._commit(outputs, outcome.positions)
         if ends is None:

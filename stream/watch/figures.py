@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from stream.core.estimate import Estimate, Estimates
 from stream.core.intervals import (
     CONFIDENCE,
     Interval,
@@ -142,7 +143,7 @@ def windows(snapshot: Snapshot, points: Sequence[Span], recent: Measures | None 
         "matured_until": matured[-1].start.timestamp() + matured[-1].seconds if matured else None,
         "quality": quality.asdict(),
         "intervals": _intervals(quality, reports),
-        "estimates": _estimates(recent),
+        "estimates": _estimates(snapshot.estimates),
         "recent": recent.asdict(),
         "points": [_point(span) for span in points],
         "curve": curve.asdict(),
@@ -240,16 +241,19 @@ def _average_precision_interval(table: bytes) -> Interval | None:
     return average_precision_interval(counts[:, 0], counts[:, 1])
 
 
-def _estimates(recent: Measures) -> Values:
-    """What the scores say of themselves, without labels."""
-    value = recent.estimated_precision
-    return {
-        "precision": None
-        if value is None
-        else {"value": value, "low": None, "high": None, "trusted": True, "why": ""},
-        "recall": None,
-        "average_precision": None,
-    }
+def _estimates(found: Estimates) -> Values:
+    """What the windows that wait for labels will come to, as far as that can be said."""
+    values: Values = {"windows": found.windows, "transactions": found.transactions}
+    for name in ("precision", "recall", "average_precision"):
+        each: Estimate = getattr(found, name)
+        values[name] = {
+            "value": each.value,
+            "low": each.low,
+            "high": each.high,
+            "trusted": each.trusted,
+            "why": each.why,
+        }
+    return values
 
 
 def _point(span: Span) -> Values:

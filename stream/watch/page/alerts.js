@@ -1,6 +1,6 @@
 // The newest alerts: a list to move through, and one of them opened.
 
-import { at, h, keyed, say } from "./dom.js";
+import { at, h, keyed, replace, say } from "./dom.js";
 import * as f from "./format.js";
 import { ask } from "./session.js";
 import { drawAlert } from "./alert.js";
@@ -21,7 +21,7 @@ const fill = (item, alert) => {
   const text = JSON.stringify(alert);
   if (element.dataset.text === text) return;
   element.dataset.text = text;
-  element.replaceChildren(
+  replace(element,
     h("span", { class: "line" },
       h("strong", { class: "score" }, f.score(alert.score)),
       h("span", { class: "type" }, alert.type),

@@ -3,6 +3,7 @@
 import { h, s } from "./dom.js";
 import { day, UNKNOWN } from "./format.js";
 
+const LEGEND = 26;
 const MARGIN = { left: 46, right: 12, top: 10, bottom: 24 };
 
 /** Where the pointer is on which chart. */
@@ -63,7 +64,7 @@ const area = (band, x, y) => {
  */
 export const lineChart = (box, series, options) => {
   const width = Math.max(box.clientWidth, 240);
-  const height = Math.max(box.clientHeight, 120);
+  const height = Math.max(box.clientHeight - LEGEND, 100);
   const times = series.flatMap((each) => each.points.map(([time]) => time));
   const shown = series.filter((each) => each.points.some(([, value]) => value !== null && value !== undefined));
   if (!times.length || !shown.length) {

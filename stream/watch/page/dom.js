@@ -2,6 +2,9 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+/** Children that are there: what is null, undefined or false is left out. */
+const there = (children) => children.flat(2).filter((child) => child !== null && child !== undefined && child !== false);
+
 const fill = (element, attributes, children) => {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
@@ -10,7 +13,7 @@ const fill = (element, attributes, children) => {
     else if (name === "dataset") Object.assign(element.dataset, value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...there(children));
   return element;
 };
 
@@ -19,6 +22,9 @@ export const h = (name, attributes = {}, ...children) => fill(document.createEle
 
 /** An SVG element with attributes and children. */
 export const s = (name, attributes = {}, ...children) => fill(document.createElementNS(SVG, name), attributes, children);
+
+/** Put these children in place of those that are there. */
+export const replace = (element, ...children) => element.replaceChildren(...there(children));
 
 export const at = (id) => document.getElementById(id);
 

@@ -31,12 +31,12 @@ const side = (title, value, span, note, kind) =>
 
 const tile = (name, data) => {
   const estimate = data.estimates[name];
-  const note = estimate ? (estimate.trusted ? "" : `not to be trusted: ${estimate.why}`) : "not estimated";
+  const note = estimate.trusted ? "" : estimate.value === null ? estimate.why : `not to be trusted: ${estimate.why}`;
   return h("article", { class: "tile", dataset: { name } },
     h("h3", {}, NAMES[name]),
     h("div", { class: "sides" },
       side("with labels", data.quality[name], data.intervals[name], data.quality[name] === null ? "no labels yet" : "", "matured"),
-      side("estimated", estimate ? estimate.value : null, estimate && estimate.low !== null ? [estimate.low, estimate.high] : null, note, estimate && !estimate.trusted ? "estimated doubtful" : "estimated")),
+      side("estimated without", estimate.value, estimate.low === null ? null : [estimate.low, estimate.high], note, estimate.trusted ? "estimated" : "estimated doubtful")),
     h("p", { class: "basis" }, data.quality.frauds ? MEANING[name](data.quality) : "–"));
 };
 
@@ -53,8 +53,9 @@ const money = (data) => {
 };
 
 export const showQuality = (data, confidence) => {
+  const waiting = data.estimates.windows ? `the newest ${f.many(data.estimates.windows, "window")}, whose labels have not come` : "no window waits for labels";
   const span = data.matured ? `${f.many(data.matured, "matured window")} up to ${f.day(data.matured_until)}, ${f.percent(data.quality.label_coverage)} labelled. ` : "No labels yet in this range. ";
-  say(at("quality-basis"), `${span}Ranges hold the true figure with ${f.percent(confidence)}.`);
+  say(at("quality-basis"), `${span}Estimated: ${waiting}. Ranges hold the true figure with ${f.percent(confidence)}.`);
   at("quality").replaceChildren(...Object.keys(NAMES).map((name) => tile(name, data)), money(data));
 };
 

@@ -262,6 +262,22 @@ class Alarm(BaseModel):
     """What to look at, in a sentence."""
 
 
+class Mark(BaseModel):
+    """What an analyst said of an alert on the web page: for the others who look at it.
+
+    What is learned, and counted, is the label that went to the labels topic with it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    alert_id: str
+    is_fraud: bool
+    marked_at: AwareDatetime
+    """Wall time."""
+    labelled_at: AwareDatetime
+    """That of the label, in the time of the stream."""
+
+
 class LiveReport(BaseModel):
     """What one worker says of itself, now. Counts are since its start."""
 

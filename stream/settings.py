@@ -15,9 +15,9 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-SECRETS = ("bus", "redis", "kafka_password", "redis_password")
+SECRETS = ("bus", "redis", "kafka_password", "redis_password", "dashboard_token")
 """Settings that are or may hold a secret."""
-PASSWORDS = ("kafka_password", "redis_password")
+PASSWORDS = ("kafka_password", "redis_password", "dashboard_token")
 """Settings that have no flag: a flag is read by everyone on the machine (`ps`)."""
 CREDENTIALS = (
     *("kafka_user", "kafka_password", "kafka_password_file", "kafka_sasl_mechanism"),
@@ -89,6 +89,12 @@ class Settings(BaseSettings):
     redis_key_file: Path | None = Field(
         None, description="PEM file of its key, without passphrase; none: it is in the same file"
     )
+    dashboard_token: SecretStr | None = Field(
+        None,
+        description="what the web page asks of whoever marks alerts; from the environment only; "
+        "none: made at its start",
+    )
+    dashboard_token_file: Path | None = Field(None, description="file that holds that token")
     group: str = Field("weir", description="consumer group of the workers")
     worker_id: str | None = Field(
         None, description="unique to a worker, stable over restarts; default: the host's name"

@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import groupby
 
+from stream.core.estimate import NOTHING, Estimates
 from stream.core.windows import Measures, measure
 from stream.events import Alarm, Alert, LiveReport, WindowReport
 from stream.io.store import StoreReader, StoreUnavailable
+from stream.watch.history import History
 
 ROLLING_WINDOWS = 24
 """Over how many matured windows the rolling figures are taken."""
@@ -46,6 +48,8 @@ class Snapshot:
     """Oldest first."""
     alerts: tuple[Alert, ...] = ()
     """Newest first."""
+    estimates: Estimates = NOTHING
+    """Of the newest windows whose labels have not come, `ROLLING_WINDOWS` of them at most."""
     total: int | None = None
     """How many transactions there will be, where that is known."""
     trouble: str | None = None
@@ -129,15 +133,18 @@ class Watcher:
         self._last = Snapshot(taken_at=datetime.now(UTC), total=total)
         self._since: datetime | None = None
         self._windows_at = 0.0
+        self._history = History()
 
     def take(self) -> Snapshot:
         """Return what is in Redis now; when it is away, what was seen last and the trouble."""
         try:
+            found, estimates = self._spans()
             self._last = replace(
                 self._last,
                 taken_at=datetime.now(UTC),
                 live=tuple(self._reader.live()),
-                spans=self._spans(),
+                spans=found,
+                estimates=estimates,
                 alerts=tuple(self._reader.alerts(SHOWN_ALERTS)),
                 trouble=None,
             )
@@ -145,12 +152,13 @@ class Watcher:
             self._last = replace(self._last, taken_at=datetime.now(UTC), trouble=str(error))
         return self._last
 
-    def _spans(self) -> tuple[Span, ...]:
+    def _spans(self) -> tuple[tuple[Span, ...], Estimates]:
         """Read the windows that matter: those shown, and back to the oldest of the rolling ones."""
         began = time.monotonic()
         if began < self._windows_at:
-            return self._last.spans
+            return self._last.spans, self._last.estimates
         found = spans(self._reader.windows(since=self._since))
+        estimates = self._history.estimate(found, ROLLING_WINDOWS)
         # A month of windows takes a while to read: then it is read less often.
         self._windows_at = time.monotonic() + (time.monotonic() - began) / _READING_SHARE
         matured = [span for span in found if span.matured][-ROLLING_WINDOWS:]
@@ -158,4 +166,4 @@ class Watcher:
         if matured:
             shown = timedelta(seconds=_SHOWN_WINDOWS * found[-1].seconds)
             self._since = min(matured[0].start, found[-1].start - shown)
-        return found
+        return found, estimates

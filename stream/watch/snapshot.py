@@ -10,8 +10,9 @@ from functools import cached_property
 from itertools import groupby
 
 from stream.core.estimate import NOTHING, Estimates
+from stream.core.merging import merge_segments
 from stream.core.windows import Measures, measure
-from stream.events import Alarm, Alert, LiveReport, WindowReport
+from stream.events import Alarm, Alert, LiveReport, Segment, WindowReport
 from stream.io.store import StoreReader, StoreUnavailable
 from stream.watch.history import History
 
@@ -63,6 +64,11 @@ class Snapshot:
     def quality(self) -> Measures:
         """The measures of the newest matured windows together."""
         return measure([report for span in self.rolling for report in span.reports])
+
+    @cached_property
+    def segments(self) -> dict[str, dict[str, Segment]]:
+        """The segments of the newest matured windows together."""
+        return merge_segments(r.segments for span in self.rolling for r in span.reports)
 
     @cached_property
     def recent(self) -> Measures:

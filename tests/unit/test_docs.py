@@ -10,11 +10,8 @@ import pytest
 from stream.core.alarms import KINDS
 from stream.settings import Settings
 from stream.watch.metrics import (
-    ALARM,
-    ALARM_HELP,
-    LATENCY,
-    LATENCY_HELP,
     MATURED,
+    OF_PARTS,
     OF_RECENT,
     OF_STREAM,
     OF_WORKER,
@@ -45,8 +42,8 @@ def metrics_table() -> str:
     """The table of metrics as docs/reference.md must have it."""
     lines = ["| metric | labels | what it is |", "|---|---|---|"]
     lines += [f"| `{m.name}` | `worker` | {m.help} |" for m in OF_WORKER]
-    lines += [f"| `{LATENCY}` | `worker`, `quantile` | {LATENCY_HELP} |"]
-    lines += [f"| `{ALARM}` | `name` | {ALARM_HELP} |"]
+    for m in OF_PARTS:
+        lines.append(f"| `{m.name}` | {', '.join(f'`{label}`' for label in m.labels)} | {m.help} |")
     lines += [f"| `{m.name}` | | {m.help}{MATURED} |" for m in OF_STREAM]
     lines += [f"| `{m.name}` | | {m.help}{RECENT} |" for m in OF_RECENT]
     lines += [f"| `{REDIS_UP}` | | {REDIS_UP_HELP} |"]

@@ -20,8 +20,7 @@ from stream.events import utc
 from stream.io.local_redis import LocalRedisServer
 from stream.io.store import StoreReader, StoreWriter
 from stream.watch.metrics import (
-    ALARM,
-    LATENCY,
+    OF_PARTS,
     OF_RECENT,
     OF_STREAM,
     OF_WORKER,
@@ -33,9 +32,8 @@ from stream.watch.snapshot import Watcher
 from tests.servers.kafka import free_port
 from tests.unit.test_terminal import alarm, labelled, live, window
 
-NAMES = [metric.name for metric in (*OF_WORKER, *OF_STREAM, *OF_RECENT)] + [
-    *(LATENCY, ALARM, REDIS_UP)
-]
+DEFINED = (*OF_WORKER, *OF_PARTS, *OF_STREAM, *OF_RECENT)
+NAMES = [*(metric.name for metric in DEFINED), REDIS_UP]
 REPORTS = [*(labelled(hour, p) for hour in range(3) for p in (0, 1)), window(3), window(3, 1)]
 
 
@@ -86,7 +84,7 @@ def test_each_metric_is_defined_once_with_help_and_in_base_units() -> None:
     for metric in OF_WORKER:
         counts = metric.kind.__name__.startswith("Counter")
         assert counts == metric.name.endswith("_total"), metric.name
-    for help_ in (metric.help for metric in (*OF_WORKER, *OF_STREAM, *OF_RECENT)):
+    for help_ in (metric.help for metric in DEFINED):
         assert help_[0].isupper()
         assert help_.endswith(".")
 
@@ -103,8 +101,12 @@ def test_all_that_is_defined_is_exposed_and_equals_what_is_in_redis(
     assert found["weir_lag_records", ("w2",)] == 9
     assert found["weir_decisions_total", ("w1",)] == 31_204
     assert found["weir_learning_seconds_per_transaction", ("w1",)] == pytest.approx(25e-6)
-    assert found[LATENCY, ("0.99", "w1")] == pytest.approx(0.0484)
+    assert found["weir_decision_latency_seconds", ("0.99", "w1")] == pytest.approx(0.0484)
     assert found["weir_partitions", ("w1",)] == 2
+    assert found["weir_member_weight_ratio", ("boosted", "w1")] == 0.75
+    assert found["weir_segment_false_negative_ratio", ("type", "other")] == pytest.approx(0.4)
+    assert found["weir_segment_false_positive_ratio", ("type", "DEBIT")] == 0
+    assert ("weir_segment_precision_ratio", ("type", "DEBIT")) not in found  # nothing flagged
     assert found["weir_window_precision_ratio", ()] == quality.precision
     assert found["weir_window_average_precision_ratio", ()] == quality.average_precision
     estimated = measure(REPORTS).estimated_precision
@@ -119,7 +121,7 @@ def test_every_alarm_has_a_gauge_that_is_one_while_any_worker_has_raised_it(
 ) -> None:
     with reported(server, "alarms") as metrics:
         found = scraped(exposed(metrics))
-    gauges = {labels[0]: value for (name, labels), value in found.items() if name == ALARM}
+    gauges = {labels[0]: value for (name, labels), value in found.items() if name == "weir_alarm"}
     assert gauges.keys() == KINDS.keys()
     raised = {name for name, value in gauges.items() if value == 1}
     assert raised == {"feature_constant", "labels_silent"}

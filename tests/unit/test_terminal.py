@@ -38,7 +38,7 @@ def window(hour: int, partition: int = 0, **changes: object) -> WindowReport:
         "transactions": 1000,
         "alerts": 10,
         "alert_score_sum": 8.1,
-        "histogram": {},
+        "histogram": {-100: (990, 0, 0), 20: (10, 0, 0)},
     }
     return WindowReport.model_validate(values | changes)
 
@@ -52,7 +52,8 @@ def labelled(hour: int, partition: int = 0, **changes: object) -> WindowReport:
         "true_negatives": 888,
         "amount_caught": 1_250_000.0,
         "amount_missed": 18_200.0,
-        "histogram": {-100: (990, 890, 4), 20: (10, 2, 6)},
+        "histogram": {-100: (990, 888, 4), 20: (10, 2, 6)},
+        "segments": {"type": {"DEBIT": (900, 0, 0, 0, 810, 0), "other": (100, 10, 6, 2, 78, 4)}},
     }
     return window(hour, partition, **(values | changes))
 
@@ -76,6 +77,7 @@ def live(worker: str = "w1", **changes: object) -> LiveReport:
         "latency_p99_ms": 48.4,
         "lag": 1204,
         "dead_letters": 3,
+        "weights": {"boosted": 0.75, "linear": 0.25},
     }
     return LiveReport.model_validate(values | changes)
 

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 
+from stream.core.estimate import Estimate, Estimates
 from stream.core.windows import Measures
 from stream.events import LiveReport
 from stream.watch.snapshot import ROLLING_WINDOWS, Snapshot, Watcher
@@ -35,6 +36,14 @@ class OfStream(NamedTuple):
     name: str
     help: str
     of: Callable[[Measures], float | None]
+
+
+class OfEstimate(NamedTuple):
+    """A part of an estimate; a sample for each figure that is estimated, absent where not known."""
+
+    name: str
+    help: str
+    of: Callable[[Estimate], float | None]
 
 
 OF_WORKER = (
@@ -196,10 +205,16 @@ OF_RECENT = (
         "Share of transactions flagged.",
         lambda m: m.predicted_positive_rate,
     ),
-    OfStream(
-        "weir_recent_estimated_precision_ratio",
-        "Precision of the alerts as their scores have it, without labels.",
-        lambda m: m.estimated_precision,
+)
+
+OF_ESTIMATE = (
+    OfEstimate("weir_estimated_ratio", "What it will be, estimated.", lambda e: e.value),
+    OfEstimate("weir_estimated_low_ratio", "Lower end of its 90 % interval.", lambda e: e.low),
+    OfEstimate("weir_estimated_high_ratio", "Upper end of its 90 % interval.", lambda e: e.high),
+    OfEstimate(
+        "weir_estimated_trusted",
+        "Whether it is to be trusted, 1 or 0: `weir watch` says why.",
+        lambda e: float(e.trusted),
     ),
 )
 
@@ -210,6 +225,7 @@ LATENCY, LATENCY_HELP = (
 REDIS_UP, REDIS_UP_HELP = "weir_redis_up", "1 where Redis answers, else 0."
 MATURED = f" Over the newest {ROLLING_WINDOWS} windows whose labels have come."
 RECENT = f" Over the newest {ROLLING_WINDOWS} windows, labelled or not."
+WAITING = f" Of the newest {ROLLING_WINDOWS} windows that wait for labels."
 
 
 class Metrics:
@@ -258,6 +274,18 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
             value = figure.of(figures) if figures.transactions else None
             if value is not None:
                 yield GAUGE(figure.name, figure.help + span, value=value)
+    if snapshot.estimates.windows:
+        yield from _estimated(snapshot.estimates)
+
+
+def _estimated(estimates: Estimates) -> Iterator[Family]:
+    for part in OF_ESTIMATE:
+        family = GAUGE(part.name, part.help + WAITING, labels=["figure"])
+        for name, found in estimates.figures().items():
+            value = part.of(found)
+            if value is not None:
+                family.add_metric([name], value)
+        yield family
 
 
 def serve(watcher: Watcher, host: str, port: int, stop: threading.Event) -> None:

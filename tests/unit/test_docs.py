@@ -12,12 +12,14 @@ from stream.watch.metrics import (
     LATENCY,
     LATENCY_HELP,
     MATURED,
+    OF_ESTIMATE,
     OF_RECENT,
     OF_STREAM,
     OF_WORKER,
     RECENT,
     REDIS_UP,
     REDIS_UP_HELP,
+    WAITING,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +47,7 @@ def metrics_table() -> str:
     lines += [f"| `{LATENCY}` | `worker`, `quantile` | {LATENCY_HELP} |"]
     lines += [f"| `{m.name}` | | {m.help}{MATURED} |" for m in OF_STREAM]
     lines += [f"| `{m.name}` | | {m.help}{RECENT} |" for m in OF_RECENT]
+    lines += [f"| `{m.name}` | `figure` | {m.help}{WAITING} |" for m in OF_ESTIMATE]
     lines += [f"| `{REDIS_UP}` | | {REDIS_UP_HELP} |"]
     return "\n".join(lines)
 

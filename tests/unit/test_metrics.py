@@ -18,13 +18,27 @@ from stream.core.windows import measure
 from stream.events import utc
 from stream.io.local_redis import LocalRedisServer
 from stream.io.store import StoreReader, StoreWriter
-from stream.watch.metrics import LATENCY, OF_RECENT, OF_STREAM, OF_WORKER, REDIS_UP, Metrics, serve
+from stream.watch.metrics import (
+    LATENCY,
+    OF_ESTIMATE,
+    OF_RECENT,
+    OF_STREAM,
+    OF_WORKER,
+    REDIS_UP,
+    Metrics,
+    serve,
+)
 from stream.watch.snapshot import Watcher
 from tests.servers.kafka import free_port
 from tests.unit.test_terminal import labelled, live, window
 
-NAMES = [metric.name for metric in (*OF_WORKER, *OF_STREAM, *OF_RECENT)] + [LATENCY, REDIS_UP]
-REPORTS = [*(labelled(hour, p) for hour in range(3) for p in (0, 1)), window(3), window(3, 1)]
+DEFINED = (*OF_WORKER, *OF_STREAM, *OF_RECENT, *OF_ESTIMATE)
+NAMES = [metric.name for metric in DEFINED] + [LATENCY, REDIS_UP]
+SCORES = {-100: (990, 0, 0), 20: (10, 0, 0)}
+REPORTS = [
+    *(labelled(hour, p) for hour in range(3) for p in (0, 1)),
+    *(window(3, p, histogram=SCORES) for p in (0, 1)),
+]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +87,7 @@ def test_each_metric_is_defined_once_with_help_and_in_base_units() -> None:
     for metric in OF_WORKER:
         counts = metric.kind.__name__.startswith("Counter")
         assert counts == metric.name.endswith("_total"), metric.name
-    for help_ in (metric.help for metric in (*OF_WORKER, *OF_STREAM, *OF_RECENT)):
+    for help_ in (metric.help for metric in DEFINED):
         assert help_[0].isupper()
         assert help_.endswith(".")
 
@@ -94,8 +108,12 @@ def test_all_that_is_defined_is_exposed_and_equals_what_is_in_redis(
     assert found["weir_partitions", ("w1",)] == 2
     assert found["weir_window_precision_ratio", ()] == quality.precision
     assert found["weir_window_average_precision_ratio", ()] == quality.average_precision
-    estimated = measure(REPORTS).estimated_precision
-    assert found["weir_recent_estimated_precision_ratio", ()] == estimated
+    estimates = metrics._watcher.take().estimates
+    for name, estimate in estimates.figures().items():
+        assert found["weir_estimated_ratio", (name,)] == estimate.value
+        assert found["weir_estimated_low_ratio", (name,)] == estimate.low
+        assert found["weir_estimated_high_ratio", (name,)] == estimate.high
+        assert found["weir_estimated_trusted", (name,)] == 0, "a few windows tell too little"
     assert found[REDIS_UP, ()] == 1
     assert "# TYPE weir_decisions_total counter" in text
     assert "# TYPE weir_lag_records gauge" in text

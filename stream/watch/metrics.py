@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 
 from stream.core.alarms import KINDS, kind_of
+from stream.core.estimate import Estimate
 from stream.core.windows import Measures
 from stream.events import LiveReport, Segment
 from stream.watch.snapshot import ROLLING_WINDOWS, Snapshot, Watcher
@@ -206,16 +207,12 @@ OF_RECENT = (
         "Share of transactions flagged.",
         lambda m: m.predicted_positive_rate,
     ),
-    OfStream(
-        "weir_recent_estimated_precision_ratio",
-        "Precision of the alerts as their scores have it, without labels.",
-        lambda m: m.estimated_precision,
-    ),
 )
 
 REDIS_UP, REDIS_UP_HELP = "weir_redis_up", "1 where Redis answers, else 0."
 MATURED = f" Over the newest {ROLLING_WINDOWS} windows whose labels have come."
 RECENT = f" Over the newest {ROLLING_WINDOWS} windows, labelled or not."
+WAITING = f" Of the newest {ROLLING_WINDOWS} windows that wait for labels."
 
 
 def _latencies(snapshot: Snapshot) -> Iterator[tuple[tuple[str, str], float]]:
@@ -249,6 +246,20 @@ def _share(
                     yield (field, value), part(counts) / of(counts)
 
     return shares
+
+
+def _estimate(
+    of: Callable[[Estimate], float | None],
+) -> Callable[[Snapshot], Iterator[tuple[tuple[str], float]]]:
+    """A part of each estimate, where it is known."""
+
+    def parts(snapshot: Snapshot) -> Iterator[tuple[tuple[str], float]]:
+        for name, found in snapshot.estimates.figures().items():
+            value = of(found)
+            if value is not None and snapshot.estimates.windows:
+                yield (name,), value
+
+    return parts
 
 
 OF_PARTS = (
@@ -293,6 +304,30 @@ OF_PARTS = (
         ("field", "value"),
         f"Share of a segment's labelled legitimate transactions that were flagged.{MATURED}",
         _share(lambda s: s.false_positives, lambda s: s.false_positives + s.true_negatives),
+    ),
+    OfParts(
+        "weir_estimated_ratio",
+        ("figure",),
+        f"What it will be, estimated.{WAITING}",
+        _estimate(lambda e: e.value),
+    ),
+    OfParts(
+        "weir_estimated_low_ratio",
+        ("figure",),
+        f"Lower end of its 90 % interval.{WAITING}",
+        _estimate(lambda e: e.low),
+    ),
+    OfParts(
+        "weir_estimated_high_ratio",
+        ("figure",),
+        f"Upper end of its 90 % interval.{WAITING}",
+        _estimate(lambda e: e.high),
+    ),
+    OfParts(
+        "weir_estimated_trusted",
+        ("figure",),
+        f"Whether it is to be trusted, 1 or 0: `weir watch` says why.{WAITING}",
+        _estimate(lambda e: float(e.trusted)),
     ),
 )
 

@@ -129,8 +129,8 @@ def quality_title(snapshot: Snapshot) -> Panel:
 
 
 def quality(snapshot: Snapshot) -> Panel:
-    """The rolling figures, each above what it rests on."""
-    measures = snapshot.quality
+    """The rolling figures, each above what it rests on, and the precision still to come."""
+    measures, expected = snapshot.quality, words.estimated(snapshot.estimates.precision)
     flagged = measures.true_positives + measures.false_positives
     caught = f"{measures.true_positives:,}/"
     tiles = [
@@ -149,10 +149,18 @@ def quality(snapshot: Snapshot) -> Panel:
     table.add_row(*(Text(f" {name}", "dim") for name in names))
     table.add_row(
         *(Text(f" {text}", "bold cyan") for text in figures),
-        Text(f" {figure(snapshot.recent.estimated_precision)}", "bold magenta"),
+        Text(f" {expected[0]}", "bold magenta"),
     )
-    table.add_row(*(Text(f" {text}", "dim") for text in [*rests_on, "without labels"]))
+    table.add_row(*(Text(f" {text}", "dim") for text in [*rests_on, expected[1]]))
     return Panel(3, table)
+
+
+def doubt(snapshot: Snapshot) -> Panel:
+    """Why the estimated precision is not to be trusted; nothing where it is, or there is none."""
+    expected = snapshot.estimates.precision
+    if expected.trusted or not snapshot.estimates.windows:
+        return Panel(0, Text())
+    return _line(" ", ("est. precision not trusted: ", "yellow"), (expected.why, "dim"))
 
 
 def quality_by_window(snapshot: Snapshot) -> Panel:

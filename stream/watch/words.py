@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from stream.core.alarms import KINDS
+from stream.core.estimate import Estimate
 from stream.events import Reason
 
 UNKNOWN = "–"
@@ -23,6 +24,18 @@ def figure(value: float | None, *, sampled: bool = False) -> str:
     ('0.85', '~0.85', '–')
     """
     return UNKNOWN if value is None else f"{'~' if sampled else ''}{value:.2f}"
+
+
+def estimated(estimate: Estimate) -> tuple[str, str]:
+    """An estimate, "?" behind it where it is not to be trusted, and its interval.
+
+    >>> estimated(Estimate(0.93, 0.85, 0.97, True)), estimated(Estimate(0.5, 0.1, 0.9, False, ""))
+    (('0.93', '0.85 to 0.97'), ('0.50?', '0.10 to 0.90'))
+    """
+    if estimate.value is None:
+        return UNKNOWN, "no alerts"
+    doubt = "" if estimate.trusted else "?"
+    return f"{estimate.value:.2f}{doubt}", f"{estimate.low:.2f} to {estimate.high:.2f}"
 
 
 def percent(share: float | None) -> str:

@@ -109,8 +109,12 @@ def test_all_that_is_defined_is_exposed_and_equals_what_is_in_redis(
     assert ("weir_segment_precision_ratio", ("type", "DEBIT")) not in found  # nothing flagged
     assert found["weir_window_precision_ratio", ()] == quality.precision
     assert found["weir_window_average_precision_ratio", ()] == quality.average_precision
-    estimated = measure(REPORTS).estimated_precision
-    assert found["weir_recent_estimated_precision_ratio", ()] == estimated
+    estimates = metrics._watcher.take().estimates
+    for name, estimate in estimates.figures().items():
+        assert found["weir_estimated_ratio", (name,)] == estimate.value
+        assert found["weir_estimated_low_ratio", (name,)] == estimate.low
+        assert found["weir_estimated_high_ratio", (name,)] == estimate.high
+        assert found["weir_estimated_trusted", (name,)] == 0, "a few windows tell too little"
     assert found[REDIS_UP, ()] == 1
     assert "# TYPE weir_decisions_total counter" in text
     assert "# TYPE weir_lag_records gauge" in text

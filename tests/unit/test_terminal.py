@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 from rich.console import Console
 
+from stream.core.estimate import Estimate, Estimates
 from stream.core.features import feature_names
 from stream.core.windows import measure
 from stream.events import Alarm, Alert, LiveReport, Reason, WindowReport
@@ -105,6 +106,7 @@ FULL = Snapshot(
     live=(live(), live("w2")),
     spans=spans([*(labelled(h, p) for h in range(26) for p in (0, 1)), window(26), window(27)]),
     alerts=tuple(alert(number) for number in range(50)),
+    estimates=Estimates(*[Estimate(0.81, 0.7, 0.885, True)] * 3, 2, 2000, 20),
     total=100_000,
 )
 
@@ -136,6 +138,7 @@ def test_the_figures_it_is_given_are_shown() -> None:
         "288/384 alerts",
         "288/480 frauds",
         "0.81",
+        "0.70 to 0.89",
         "threshold 0.312   first labels",
         "fraud prior 0.13 % (1 in 775)",
         "sampling rate 4.1 %",
@@ -161,7 +164,9 @@ def test_a_window_without_labels_shows_its_coverage_and_no_figure() -> None:
 
 
 def test_without_any_label_only_what_needs_none_is_known() -> None:
-    shown = text(Snapshot(taken_at=NOW, live=(live(),), spans=spans([window(0), window(1)])))
+    unlabelled = spans([window(0), window(1)])
+    estimates = FULL.estimates
+    shown = text(Snapshot(taken_at=NOW, live=(live(),), spans=unlabelled, estimates=estimates))
     assert "Quality: no labels yet, 0 % labelled" in shown
     assert shown.count("no labels") == 5
     values = shown.splitlines()[5].split()
@@ -241,6 +246,20 @@ def test_a_plain_line_has_the_key_figures_and_a_dash_for_what_is_not_known() -> 
     unknown = dict(p.split("=", 1) for p in plain_line(Snapshot(taken_at=NOW)).split()[1:])
     assert unknown.keys() == values.keys()
     assert {unknown[k] for k in ("precision", "recall", "threshold", "latency_p50_ms")} == {"-"}
+
+
+def test_an_estimate_that_is_not_to_be_trusted_is_marked_and_says_why() -> None:
+    doubtful = Estimate(0.81, 0.4, 0.9, False, "12 alerts are too few")
+    snapshot = dataclasses.replace(FULL, estimates=Estimates(*[doubtful] * 3, 2, 2000, 12))
+    shown = text(snapshot)
+    assert "0.81?" in shown
+    assert "0.40 to 0.90" in shown
+    assert "est. precision not trusted: 12 alerts are too few" in shown
+    assert "not trusted" not in text(FULL)
+    line = plain_line(snapshot)
+    assert "estimated_precision_trusted=no" in line
+    assert "estimated_recall_low=0.4" in line
+    assert "estimated_average_precision_trusted=yes" in plain_line(FULL)
 
 
 def test_watching_goes_on_without_redis_and_ends_when_told() -> None:

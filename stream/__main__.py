@@ -222,7 +222,7 @@ def dashboard(settings: Settings, args: argparse.Namespace) -> int:
     )
     stop = stop_on_signals()
     page.start()
-    print(f"The page is at {page.link}", file=sys.stderr)
+    print(f"The page is at {page.link}", flush=True)
     stop.wait()
     page.stop()
     return EXIT_OK

@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import yaml
 from compose_spec import PyOptions, parse_duration
@@ -124,7 +125,7 @@ def test_nothing_listens_beyond_this_machine() -> None:
         for port in service.get("ports", []):
             assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port), name
     open_ = {name for name, service in SERVICES.items() if "ports" in service}
-    assert open_ == {"kafka", "redis", "grafana"}
+    assert open_ == {"kafka", "redis", "dashboard", "grafana"}
 
 
 def test_no_container_runs_as_root_or_can_become_it() -> None:
@@ -158,7 +159,7 @@ def test_images_are_pinned_and_kafka_is_the_version_that_the_tests_run() -> None
 
 
 def test_our_services_share_one_image_and_one_set_of_addresses() -> None:
-    assert {"topics", "producer", "detector", "watch", "alerts", "metrics"} == OURS
+    assert {"topics", "producer", "detector", "watch", "alerts", "metrics", "dashboard"} == OURS
     assert len({SERVICES[name]["image"] for name in OURS}) == 1
     assert len({json.dumps(SERVICES[name]["environment"]) for name in OURS}) == 1
     assert SERVICES["detector"]["environment"]["WEIR_BUS"].startswith("kafka://")
@@ -167,7 +168,7 @@ def test_our_services_share_one_image_and_one_set_of_addresses() -> None:
 
 def test_topics_are_made_once_kafka_is_well_and_before_anyone_works_on_them() -> None:
     assert waits_for(SERVICES["topics"]) == {"kafka": "service_healthy"}
-    for name in ("producer", "detector", "alerts"):
+    for name in ("producer", "detector", "alerts", "dashboard"):
         assert waits_for(SERVICES[name])["topics"] == "service_completed_successfully", name
     # Away, Redis does not stop scoring; so a detector only wants it to be on its way.
     assert waits_for(SERVICES["detector"])["redis"] == "service_started"
@@ -431,7 +432,15 @@ def test_the_services_run_together_are_well_and_stop_when_told(stack: Stack) -> 
     for service in SERVICES.keys() - ONE_SHOT - NOT_HERE:
         assert stack.healthy(service), service
 
-    for name in ["producer", "watch", "alerts", *detectors]:
+    link = stack.output("dashboard").read_text().split()[-1]
+    page, token = link.split("#token=")
+    assert "<title>" in httpx2.get(page, timeout=30).text
+    assert httpx2.get(f"{page}api/snapshot", timeout=30).status_code == 401
+    with_token = {"Authorization": f"Bearer {token}"}
+    assert httpx2.get(f"{page}api/snapshot", timeout=30, headers=with_token).status_code == 200
+    assert token not in stack.log("dashboard").read_text()
+
+    for name in ["producer", "watch", "alerts", "dashboard", *detectors]:
         assert stack.stop(name) == 0, stack.log(name).read_text()[-4000:]
         if name != "producer":  # that shows its progress
             for line in stack.log(name).read_text().splitlines():

@@ -74,6 +74,7 @@ WAYS = [
     for learner in LEARNERS
     for rebalance in REBALANCE
     if (learner, rebalance) not in {("forest", "weights"), ("forest", "hard")}
+    if learner != "auto" or rebalance == "auto"  # its members are those learners
 ]
 
 

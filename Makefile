@@ -14,14 +14,17 @@ TESTS ?= tests/e2e tests/contract tests/integration tests/unit
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) '.[report]'
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.installed
+# In one go: to install twice is to build and to look everything up twice.
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) '.[dev,report,benchmarks]'
-	@touch $@
+	@touch $(VENV)/.installed $@
 
 install: $(VENV)/.installed ## install Weir into .venv
 

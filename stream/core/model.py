@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 
 import numpy as np
 
-from stream.core.explain import Habit
+from stream.core.habit import Habit
 from stream.core.features import Floats, Rows
 from stream.core.learners import committee, log_rate, log_rates
 from stream.core.rebalance import ClassPrior

@@ -98,7 +98,8 @@ class Timed(Model):
 class Watched(Detector):
     """A detector that keeps its true alerts, and explains all alerts once more to time it."""
 
-    def watch(self, patterns: dict[str, str | None]) -> None:
+    def watch(self, timed: Timed, patterns: dict[str, str | None]) -> None:
+        self.timed = timed
         self.patterns = patterns
         self.told: list[Told] = []
         self.alerts = self.transactions = 0
@@ -113,13 +114,13 @@ class Watched(Detector):
         self.transactions += len(decisions.transactions)
         if not decisions.alerts.any():
             return decisions
-        assert isinstance(self.model, Timed)
-        names, rows = self.shards[partition].features.names, self.model.rows[decisions.alerts]
+        names, rows = self.shards[partition].features.names, self.timed.rows[decisions.alerts]
         begun = time.process_time()
         usual = self.model.habit.usual(names, rows)
         found = reasons(names, rows, usual, partial(self.model.log_odds, names))
         self.reasons_seconds += time.process_time() - begun
-        assert found == [why.reasons for why in decisions.why]
+        if found != [why.reasons for why in decisions.why]:
+            raise SystemExit("the reasons timed are not those that were given")
         self.alerts += len(found)
         alerted = itertools.compress(decisions.transactions, decisions.alerts)
         for tx, row, habit, each in zip(alerted, rows, usual, found, strict=True):
@@ -202,7 +203,7 @@ def main() -> None:
     settings = Settings()
     model = Timed(settings)
     detector = Watched(settings, model)
-    detector.watch({row.transaction.transaction_id: row.pattern for row in rows})
+    detector.watch(model, {row.transaction.transaction_id: row.pattern for row in rows})
     known = [(row.transaction, bool(row.is_fraud)) for row in rows]
     evaluate(detector, known, args.label_delay, Scorecard())
 

@@ -62,7 +62,7 @@ def reasons(
     found: list[tuple[Reason, ...]] = []
     for first in range(0, len(rows), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
-        found += _explained(names, rows[part], usual[part], families, log_odds, top)
+        found += _explained(names, rows[part], usual[part], families, log_odds, top=top)
     return found
 
 
@@ -72,6 +72,7 @@ def _explained(
     usual: Floats,
     families: dict[str, list[int]],
     log_odds: LogOdds,
+    *,
     top: int,
 ) -> list[tuple[Reason, ...]]:
     members = [np.array(each) for each in families.values()]

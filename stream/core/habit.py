@@ -34,7 +34,7 @@ class Habit:
     >>> habit.learn({"type_A": 1.0, "type_B": 0.0, "busy": 8.0}, weight=950)
     >>> habit.learn({"type_A": 0.0, "type_B": 1.0, "busy": 2.0}, weight=950)
     >>> one_of_b = np.array([[0.0, 1.0, 9.0]], dtype=np.float32)
-    >>> habit.usual(("type_A", "type_B", "busy"), one_of_b)[0].tolist()
+    >>> habit.usual(("type_A", "type_B", "busy"), one_of_b)[0].round(3).tolist()
     [0.025, 0.975, 2.15]
     """
 

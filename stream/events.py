@@ -94,9 +94,10 @@ class Reason(BaseModel):
     feature: str
     value: float
     habit: float
-    """What is usual for the feature among legitimate examples of this stream."""
+    """What is usual for the feature among legitimate examples of the same type."""
     effect: float
-    """Log-odds that the score loses when the feature is set to its habit."""
+    """Log-odds that the score loses when the feature and those that tell the same are set to their
+    habit."""
 
 
 class Activity(BaseModel):

@@ -173,8 +173,14 @@ def _history(side: str, feature: str, value: float, more: bool) -> str | None:
     # `core.features` counts no further than 60 days.
     ever, lasted = hours <= 24 * 59, duration(3600 * hours)
     unseen = f"unseen for {lasted}" if ever else "not seen before"
+    does = "pays" if side == "origin" else "is paid"
+    often = f"{side} {does} often, about {hours:,.0f} times over {half_life}"  # log(1 + number)
     words = {
-        "count": f"{side} {'busy' if more else 'quiet'} over {half_life}",
+        "count": (
+            (often if hours >= 1.5 else f"{side} busy over {half_life}")
+            if more
+            else f"{side} quiet over {half_life}"
+        ),
         "amount_ratio": (
             f"{times:,.{0 if times >= 2 else 1}f}x {side}'s usual amount"
             if times >= 0.05
@@ -191,6 +197,15 @@ def _history(side: str, feature: str, value: float, more: bool) -> str | None:
         "labels": f"{'many' if more else 'few'} labels at {side}",
         "label_age": f"{side} labelled {lasted} ago" if ever else f"{side} never labelled",
         "since": f"{side} {unseen}" if more else f"{side} just active",
-        "turned": f"{'new money' if more else 'money passes through'} at {side}",
+        "turned": _turned(side, times, more),
     }
     return words.get(feature) or words.get(kind)
+
+
+def _turned(side: str, times: float, more: bool) -> str:
+    """Say how an amount compares with what the account just moved in the other role."""
+    if 0.5 <= times <= 2:
+        return f"money passes through at {side}"
+    if more:
+        return f"new money at {side}"
+    return f"small beside what {side} just {'received' if side == 'origin' else 'paid'}"

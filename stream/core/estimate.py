@@ -201,9 +201,11 @@ def _draws(target: Tally, past: _Past) -> _Drawn:
         if float((drawn == caught).mean()) >= 1 - LEVEL
         else ("the labels that have come contradict it",)
     )
-    ranked = _ranked(alerts + rest, of_alerts + of_rest)
+    of_all = of_alerts + of_rest
+    ranked = _ranked(alerts + rest, of_all)
     off = _ranking_off(past)
-    spread = math.sqrt(max(off.variance - float(np.nanvar(_logits(ranked))), 0.0))
+    by_draws = float(np.var(_logits(ranked[np.isfinite(ranked)]))) if of_all.any() else 0.0
+    spread = math.sqrt(max(off.variance - by_draws, 0.0))
     ranked = expit(_logits(ranked) + off.mean + spread * normal(off.freedom))
     with np.errstate(invalid="ignore", divide="ignore"):
         return _Drawn(caught / alerts.sum(), caught / (caught + missed), ranked, told)

@@ -81,7 +81,7 @@ def covered(found: Estimate, matured: float | None) -> bool:
 def test_intervals_hold_what_matures_as_often_as_they_say_and_are_of_use(between: float) -> None:
     days, held, widths = 12, dict.fromkeys(FIGURES, 0), []
     tries = 0
-    for seed in range(8):
+    for seed in range(5):
         pairs = stream(seed, HOURS * (days + 5), between=between)
         for day in range(days, days + 5):
             now = pairs[day * HOURS : (day + 1) * HOURS]
@@ -193,6 +193,7 @@ def test_labels_that_have_come_bound_an_estimate_and_may_contradict_it() -> None
     past, now = [tally([m]) for _, m in pairs[:-HOURS]], [m for _, m in pairs[-HOURS:]]
     told, matured = estimate([tally([m]) for m in now], past), measure(now)
     assert told.precision.low == told.precision.value == told.precision.high == matured.precision
+    assert told.precision.trusted, told.precision.why
     wrong = stream(11, HOURS, off=-4.0)
     contradicted = estimate([tally([m]) for _, m in wrong], past)
     assert "the labels that have come contradict it" in contradicted.precision.why

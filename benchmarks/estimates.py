@@ -41,7 +41,7 @@ WEEK_DAYS = 7
 NEAR = 0.05
 FIGURES = ("precision", "recall", "average_precision")
 CHANGE_DAY, DAYS = 28, 42
-GENERATED = {
+GENERATED: dict[str, dict[str, Any]] = {
     "stable": {},
     "shift": {"shifts": (Shift(CHANGE_DAY, 5.0),)},
     "fewer": {"shifts": (Shift(CHANGE_DAY, 0.2),)},

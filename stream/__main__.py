@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, get_args
@@ -45,6 +45,7 @@ from stream.io.security import (
 )
 from stream.log import configure
 from stream.settings import CREDENTIALS, PASSWORDS, OwnError, Settings
+from stream.shadow import ReplayError
 
 if TYPE_CHECKING:
     from stream.io.store import StoreReader
@@ -89,6 +90,7 @@ _ENDINGS: dict[type[Exception], int] = {  # the first that fits
     RequestError: EXIT_USAGE,
     TableError: EXIT_FAILURE,
     GradingError: EXIT_FAILURE,
+    ReplayError: EXIT_FAILURE,
     SecurityError: EXIT_USAGE,
     BusAddressError: EXIT_USAGE,
     BusRefused: EXIT_REFUSED,
@@ -307,6 +309,18 @@ def evaluate(settings: Settings, args: argparse.Namespace) -> int:
     return run_evaluation(settings, args)
 
 
+def replay(settings: Settings, args: argparse.Namespace) -> int:
+    """Decide once more, with other settings, what was decided."""
+    from stream.shadow.command import run_replay
+    from stream.shadow.request import CHALLENGED, request_of
+
+    collect_rarely()
+    given = {name: value for name, value in vars(args).items() if name not in CHALLENGED}
+    in_force = load_settings(argparse.Namespace(**given))
+    run_replay(request_of(settings, in_force, args), stop_on_signals())
+    return EXIT_OK
+
+
 def stop_on_signals() -> Event:
     """Return an event that SIGTERM or SIGINT sets; a second one ends the process at once."""
     stop = Event()
@@ -330,6 +344,24 @@ def duration(text: str) -> timedelta:
 
     try:
         return read(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+
+def _moment(text: str) -> datetime | timedelta | None:
+    from stream.shadow.request import moment
+
+    try:
+        return moment(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+
+def _key_name(text: str) -> str:
+    from stream.shadow.request import name_of_key
+
+    try:
+        return name_of_key(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
 
@@ -471,6 +503,10 @@ def _parser() -> argparse.ArgumentParser:
     _settings_flags(sub)
 
     _evaluate_flags(command("evaluate", evaluate, "the detector over a table, graded; no broker"))
+
+    _replay_flags(
+        command("replay", replay, "what other settings would have decided; publishes nothing")
+    )
 
     sub = command("watch", watch, "the rolling metrics, live")
     sub.add_argument("--plain", action="store_true", help="plain lines even on a terminal")
@@ -635,6 +671,76 @@ def _evaluate_flags(sub: argparse.ArgumentParser) -> None:
         help="write DIR/index.html: figures and pictures on one page (needs weir[report])",
     )
     _settings_flags(sub, exclude=OF_THE_BUS)
+
+
+_REPLAY = """\
+A challenger: decides once more what the workers have decided, from --from on, with other settings,
+and compares. It reads transactions, labels, decisions and the training log; it joins no group,
+publishes nothing, and writes to Redis under a prefix of its own. (To publish the rows of a table
+instead: weir-produce replay.) See docs/replay.md.
+
+  weir replay --from 7d --threshold precision_at_least:0.8
+  weir replay --from 2026-03-01 --learner linear --rebalance none --name plain --json plain.json
+  weir replay --from 1d --threshold cost:25 --follow
+"""
+_REPLAY_VALUES = """\
+values:
+  TIME           2026-03-01, 2026-03-01T12:00:00Z, or a duration such as 7d: so long before the
+                 newest transaction that was decided, all in event time; or: beginning
+  DURATION       90s, 30m, 1h, 7d or 1d12h
+
+"""
+_NOT_OF_A_REPLAY = (
+    *("group", "worker_id", "state_dir", "partitions", "max_message_bytes", "delivery"),
+    *("reject_share", "reject_window", "checkpoint_seconds", "bus_patience_seconds"),
+    *("alerts_topic", "dead_letters_topic", "state_topic", "align_seconds", "learning_budget_us"),
+)
+
+
+def _replay_flags(sub: argparse.ArgumentParser) -> None:
+    sub.description, sub.epilog = _REPLAY, _REPLAY_VALUES + EXITS
+    sub.add_argument(
+        "--from",
+        dest="since",
+        type=_moment,
+        required=True,
+        metavar="TIME",
+        help="transactions count from this event time on",
+    )
+    sub.add_argument(
+        "--warm",
+        type=duration,
+        default="7d",
+        metavar="DURATION",
+        help="decide so much from before it, too, so that account history is warm; it does not "
+        "count (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--unlearned",
+        action="store_true",
+        help="begin with a model that knows nothing; default: it has learned the training log up "
+        "to there, as the model in force had",
+    )
+    sub.add_argument("--follow", action="store_true", help="go on with what is decided, until told")
+    sub.add_argument(
+        "--name",
+        type=_key_name,
+        metavar="NAME",
+        help="of the challenger in Redis (default: made of the settings that are its own)",
+    )
+    sub.add_argument("--json", type=_to_write, metavar="FILE", help="write the comparison as JSON")
+    sub.add_argument(
+        "--false-alarm-cost",
+        type=_amount,
+        metavar="AMOUNT",
+        help="for the figure `cost` (default: that of a threshold cost:AMOUNT)",
+    )
+    sub.add_argument_group(
+        "the challenger's own",
+        "--threshold, --learner, --rebalance, --target-share, --features and --alert-budget below; "
+        "all other settings are to be as in force",
+    )
+    _settings_flags(sub, exclude=_NOT_OF_A_REPLAY)
 
 
 def _settings_flags(

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from redis import RedisError
 
 from stream.core.windows import measure
-from stream.events import Alert, LiveReport, WindowReport
+from stream.events import Alert, ChallengerReport, LiveReport, WindowReport
 from stream.io.outbox import Outbox
 from stream.io.redis_link import (
     StoreError,
@@ -99,6 +99,18 @@ class Keys(NamedTuple):
     def alerts_newest(self) -> str:
         """ZSET `weir:alerts:newest`: alert ids by when they were decided (wall time)."""
         return f"{self.prefix}:alerts:newest"
+
+    @property
+    def challengers(self) -> str:
+        """ZSET `weir:challengers`: names of replays by when they last reported (wall time)."""
+        return f"{self.prefix}:challengers"
+
+    def challenger(self, name: str) -> str:
+        """STRING `weir:challenger:NAME`: the `ChallengerReport` (JSON).
+
+        It is also the prefix of the keys that hold the challenger's windows.
+        """
+        return f"{self.prefix}:challenger:{name}"
 
     @property
     def probe(self) -> str:
@@ -345,6 +357,21 @@ class StoreReader:
                 with self._readable(Alert):
                     alerts.append(Alert.model_validate_json(text))
         return alerts
+
+    def challengers(self) -> list[ChallengerReport]:
+        """Return what replays have reported (`weir replay`), by name; their windows are elsewhere.
+
+        Those have `Keys.challenger(name)` for a prefix.
+        """
+        with self._available():
+            names: Any = sorted(self._client.zrange(self._keys.challengers, 0, -1))
+            texts: Any = self._client.mget([self._keys.challenger(n) for n in names] or [""])
+        reports = []
+        for text in texts:
+            if text is not None:
+                with self._readable(ChallengerReport):
+                    reports.append(ChallengerReport.model_validate_json(text))
+        return reports
 
     def ping(self) -> None:
         """Return when Redis answers; raise `StoreUnavailable` when it does not."""

@@ -23,6 +23,7 @@ from producers.columns import COLUMNS, TableError
 from producers.options import RefusedFlag
 from stream import __doc__ as journey
 from stream import dead_letters as letters
+from stream.audit import AuditError
 from stream.collector import collect_rarely
 from stream.evaluation import OF_THE_BUS, GradingError, RequestError
 from stream.events import Alert, Decided, Example, Label, Transaction
@@ -91,6 +92,7 @@ _ENDINGS: dict[type[Exception], int] = {  # the first that fits
     TableError: EXIT_FAILURE,
     GradingError: EXIT_FAILURE,
     ReplayError: EXIT_FAILURE,
+    AuditError: EXIT_FAILURE,
     SecurityError: EXIT_USAGE,
     BusAddressError: EXIT_USAGE,
     BusRefused: EXIT_REFUSED,
@@ -321,6 +323,15 @@ def replay(settings: Settings, args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def audit(settings: Settings, args: argparse.Namespace) -> int:
+    """Write what was learned from, what was done about its balance, and how it did."""
+    from stream.audit.command import request_of, run_audit
+
+    collect_rarely()
+    run_audit(settings, request_of(args), stop_on_signals())
+    return EXIT_OK
+
+
 def stop_on_signals() -> Event:
     """Return an event that SIGTERM or SIGINT sets; a second one ends the process at once."""
     stop = Event()
@@ -355,6 +366,13 @@ def _moment(text: str) -> datetime | timedelta | None:
         return moment(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+
+def _instant(text: str) -> datetime | None:
+    found = _moment(text)
+    if isinstance(found, timedelta):
+        raise argparse.ArgumentTypeError(f"{text!r}: write a time such as 2026-03-01")
+    return found
 
 
 def _key_name(text: str) -> str:
@@ -504,9 +522,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _evaluate_flags(command("evaluate", evaluate, "the detector over a table, graded; no broker"))
 
-    _replay_flags(
-        command("replay", replay, "what other settings would have decided; publishes nothing")
-    )
+    _looking_back(command)
 
     sub = command("watch", watch, "the rolling metrics, live")
     sub.add_argument("--plain", action="store_true", help="plain lines even on a terminal")
@@ -673,6 +689,13 @@ def _evaluate_flags(sub: argparse.ArgumentParser) -> None:
     _settings_flags(sub, exclude=OF_THE_BUS)
 
 
+def _looking_back(command: Callable[..., argparse.ArgumentParser]) -> None:
+    _replay_flags(
+        command("replay", replay, "what other settings would have decided; publishes nothing")
+    )
+    _audit_flags(command("audit", audit, "a report of what was learned from, and of its balance"))
+
+
 _REPLAY = """\
 A challenger: decides once more what the workers have decided, from --from on, with other settings,
 and compares. It reads transactions, labels, decisions and the training log; it joins no group,
@@ -739,6 +762,43 @@ def _replay_flags(sub: argparse.ArgumentParser) -> None:
         "the challenger's own",
         "--threshold, --learner, --rebalance, --target-share, --features and --alert-budget below; "
         "all other settings are to be as in force",
+    )
+    _settings_flags(sub, exclude=_NOT_OF_A_REPLAY)
+
+
+_AUDIT = """\
+Writes DIR/audit.html and DIR/audit.json: class balance by day and what was done about it,
+thresholds, metrics and segments with intervals, corrections, alarms, and a digest of the training
+log by which the audit can be repeated. See docs/audit.md.
+
+  weir audit --out audit
+  weir audit --from 2026-03-01 --to 2026-04-01 --out march --refold
+"""
+
+
+def _audit_flags(sub: argparse.ArgumentParser) -> None:
+    sub.description = _AUDIT
+    about = "time of the transactions: 2026-03-01 or 2026-03-01T12:00:00Z, UTC unless it says"
+    sub.add_argument(
+        "--from", dest="since", type=_instant, metavar="TIME", help=f"first {about} (default: all)"
+    )
+    sub.add_argument(
+        "--to", dest="until", type=_instant, metavar="TIME", help="before this one (default: all)"
+    )
+    sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="made if need be")
+    sub.add_argument(
+        "--refold",
+        action="store_true",
+        help="learn the whole log anew: does it come to the model in force, and what has drifted?",
+    )
+    sub.add_argument(
+        "--until-position",
+        type=_count,
+        metavar="N",
+        help="read the log up to there: what an earlier audit read (default: all of it)",
+    )
+    sub.add_argument(
+        "--without-redis", action="store_true", help="of the training log alone: no windows"
     )
     _settings_flags(sub, exclude=_NOT_OF_A_REPLAY)
 

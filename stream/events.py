@@ -333,11 +333,11 @@ class ChallengerReport(BaseModel):
     """Event time from which transactions count; None: from the first."""
     event_time: AwareDatetime | None
     """Event time of the newest transaction decided once more."""
-    in_force: dict[str, float | None]
+    in_force: dict[str, int | float | None]
     """Measures of what was decided, over exactly the transactions that the challenger decided."""
-    challenger: dict[str, float | None]
+    challenger: dict[str, int | float | None]
     """The same of the challenger."""
-    apart: dict[str, float]
+    apart: dict[str, int | float]
     """What they disagree on, and how likely chance alone would part them so far: see
     `core.comparison.Disagreement`."""
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from redis import RedisError
 
 from stream.core.windows import measure
-from stream.events import Alert, ChallengerReport, LiveReport, WindowReport
+from stream.events import Alert, ChallengerReport, LiveReport, WindowReport, utc
 from stream.io.outbox import Outbox
 from stream.io.redis_link import (
     StoreError,
@@ -333,6 +333,13 @@ class StoreReader:
                     ]
         reports = self._valid(WindowReport, rows)
         return sorted(reports, key=lambda report: (report.start, report.partition))
+
+    def span(self) -> tuple[datetime, datetime] | None:
+        """Return when the first and the last window there start; None where there is none."""
+        with self._available():
+            first: Any = self._client.zrange(self._keys.windows, 0, 0, withscores=True)
+            last: Any = self._client.zrange(self._keys.windows, -1, -1, withscores=True)
+        return (utc(first[0][1]), utc(last[0][1])) if first and last else None
 
     def live(self) -> list[LiveReport]:
         """Return what each worker said of itself within the last minute, by worker."""

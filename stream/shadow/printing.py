@@ -73,7 +73,7 @@ def verdict(apart: Mapping[str, float]) -> list[str]:
         said = "more than chance" if p < _SURE else "chance would do"
         lines.append(
             f"{what}: {first:,.0f}{verb} only in force, {second:,.0f} only by the challenger: "
-            f"{said} (p {p:.2g})"
+            f"{said} ({_chance(p)})"
         )
     return lines
 
@@ -84,6 +84,10 @@ def _cell(measures: Mapping[str, float | None], name: str) -> str:
         return text
     low, high = measures[f"{name}_lower"], measures[f"{name}_upper"]
     return text if low is None or high is None else f"{text} ({low:.3f} to {high:.3f})"
+
+
+def _chance(p: float) -> str:
+    return f"p {p:.2g}" if p >= 1e-9 else "p below 1e-9"
 
 
 def _moment(at: datetime | None) -> str:

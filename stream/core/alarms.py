@@ -1,4 +1,4 @@
-"""Alarms: what people should look at, by name, and when one is raised and when it is over."""
+"""Each alarm is raised by what it is for, on a real worker, and told once; quiet traffic: none."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ KINDS = {
     ),
     FEATURE_MISSING: Kind(
         "a field has gone missing",
-        "share of the last block without the field; limit: where half of those that had it have not",
+        "share of the last block without the field; limit: where half of those that had it "
+        "have not",
         "the field at its producer",
     ),
     LABELS_SILENT: Kind(

@@ -1,4 +1,4 @@
-"""Each alarm is raised by what it is for, on a real worker, and told once; quiet traffic has none."""
+"""Each alarm is raised by what it is for, on a real worker, and told once; else there is none."""
 
 from __future__ import annotations
 

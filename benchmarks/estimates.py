@@ -30,6 +30,7 @@ from stream.core.detector import Detector
 from stream.core.estimate import Estimate, estimate
 from stream.core.evaluate import Graded, Row, Scorecard, evaluate
 from stream.core.model import Model
+from stream.core.scored import Scored
 from stream.core.tally import Tally, tally
 from stream.core.windows import Windows, measure
 from stream.events import WindowReport
@@ -87,9 +88,11 @@ def windows_of(graded: Graded, seconds: int) -> list[tuple[WindowReport, WindowR
     for times, scores, alerts, amounts, frauds in zip(
         *(np.split(column, days) for column in graded), strict=True
     ):
-        windows.decided(times, scores, alerts, amounts, {})
+        codes = np.zeros((len(times), 2), dtype=np.int16)
+        scored = Scored(times, scores, alerts, amounts, codes)
+        windows.decided(scored, {})
         waiting = windows.changed()
-        windows.labelled(times, scores, alerts, amounts, frauds)
+        windows.labelled(scored, frauds)
         found += zip(waiting, windows.changed(), strict=True)
     return found
 

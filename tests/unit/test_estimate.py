@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.estimate import NOTHING, Estimate, Estimates, estimate
+from stream.core.scored import Scored
 from stream.core.shift import fit
 from stream.core.tally import LOG_ODDS, stacked, tally
 from stream.core.windows import Windows, measure
@@ -57,11 +58,12 @@ def stream(
         truth = random.random(per_hour) < 1 / (1 + np.exp(-log_odds - shifts[hour]))
         alerts, times = scores >= THRESHOLD, np.full(per_hour, 3600.0 * hour)
         amounts = np.ones(per_hour)
-        windows.decided(times, scores, alerts, amounts, {})
+        codes = np.zeros((per_hour, 2), dtype=np.int16)
+        scored = Scored(times, scores, alerts, amounts, codes)
+        windows.decided(scored, {})
         waiting = windows.changed()
         told = alerts | (random.random(per_hour) < labelled_rest)
-        columns = (times, scores, alerts, amounts, truth)
-        windows.labelled(*(column[told] for column in columns))
+        windows.labelled(scored.rows(told), truth[told])
         found += zip(waiting, windows.changed(), strict=True)
     return found
 

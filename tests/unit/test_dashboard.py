@@ -188,7 +188,7 @@ def test_a_label_in_a_replayed_stream_has_the_time_of_the_stream(
     server: LocalRedisServer, bus: str
 ) -> None:
     newest = datetime(2026, 1, 2, 6, tzinfo=UTC)
-    put(server, "replayed", event_time=newest)
+    put(server, "replayed", event_time=newest - timedelta(hours=5), label_time=newest)
     with served(server, "replayed", bus) as client:
         client.post("/api/alerts/alert-1/label", json={"is_fraud": False}, headers=BEARER)
     ((_, label),) = labels(bus)

@@ -70,6 +70,7 @@ const setRange = (name) => {
   range = name;
   sessionStorage.setItem(RANGE, name);
   delete shown.windows;
+  if (shown.now) showRanges(shown.now.ranges);
   start();
 };
 

@@ -35,8 +35,8 @@ const tile = (name, data) => {
   return h("article", { class: "tile", dataset: { name } },
     h("h3", {}, NAMES[name]),
     h("div", { class: "sides" },
-      side("with labels", data.quality[name], data.intervals[name], data.quality[name] === null ? "no labels yet" : "", "matured"),
-      side("estimated without", estimate.value, estimate.low === null ? null : [estimate.low, estimate.high], note, estimate.trusted ? "estimated" : "estimated doubtful")),
+      side("matured", data.quality[name], data.intervals[name], data.quality[name] === null ? "no labels yet" : "", "matured"),
+      side("estimated", estimate.value, estimate.low === null ? null : [estimate.low, estimate.high], note, estimate.trusted ? "estimated" : "estimated doubtful")),
     h("p", { class: "basis" }, data.quality.frauds ? MEANING[name](data.quality) : "–"));
 };
 

@@ -39,9 +39,9 @@ const RATES = [
 /** A rate and its interval. False positives are rare: their bars reach to a common maximum. */
 const measured = (rate, kind, most) =>
   h("td", { class: "measured" }, rate
-    ? [h("span", { class: "value" }, kind === "false_positive_rate" ? f.percent(rate.value) : f.rate(rate.value)),
+    ? h("div", {}, h("span", { class: "value" }, kind === "false_positive_rate" ? f.percent(rate.value) : f.rate(rate.value)),
       whisker(rate.value / most, [rate.low / most, Math.min(rate.high / most, 1)], kind),
-      h("span", { class: "note" }, kind === "false_positive_rate" ? `${f.percent(rate.low)} to ${f.percent(rate.high)}` : f.interval([rate.low, rate.high]))]
+      h("span", { class: "note" }, kind === "false_positive_rate" ? `${f.percent(rate.low)} to ${f.percent(rate.high)}` : f.interval([rate.low, rate.high])))
     : f.UNKNOWN);
 
 const most = (group, kind) =>

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from datetime import timedelta
+from typing import Any, Literal, NamedTuple
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -22,58 +19,32 @@ from stream.io.bus import TopicPartition, connect, read_whole
 from stream.io.local_redis import LocalRedisServer
 from stream.io.store import StoreReader
 from stream.watch.snapshot import Snapshot, Watcher
+from tests.servers.place import PATIENCE_SECONDS, Place
 
 TRANSACTIONS = 4_000
-PATIENCE_SECONDS = 60.0
 
 
-@dataclass
-class Place:
-    """Producer, worker and dashboard as processes, on a bus and a Redis of their own."""
+def snapshot(place: Place) -> Snapshot:
+    """What Redis holds now."""
+    with closing(StoreReader(place.redis.url, "weir")) as reader:
+        return Watcher(reader).take()
 
-    bus: str
-    redis: LocalRedisServer
-    processes: list[subprocess.Popen[str]] = field(default_factory=list)
-    link: str = ""
 
-    def start(self, module: str, *command: str) -> subprocess.Popen[str]:
-        """Start a command as people would."""
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("WEIR_")}
-        clean |= {"WEIR_BUS": self.bus, "WEIR_REDIS": self.redis.url, "WEIR_PARTITIONS": "2"}
-        clean |= {"WEIR_WINDOW_SECONDS": "10800", "WEIR_LEARNER": "linear"}
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *command], env=clean, stderr=subprocess.PIPE, text=True
-        )
-        self.processes.append(process)
-        return process
+def labels(place: Place) -> dict[str, Label]:
+    """The newest label of each transaction on the topic."""
+    with closing(connect(place.bus).reader()) as reader:
+        sources = [TopicPartition("labels", partition) for partition in range(2)]
+        found = [Label.model_validate_json(r.value or b"") for r in read_whole(reader, sources)]
+    return {label.transaction_id: label for label in found}
 
-    def stop(self) -> None:
-        """End all that was started, and see that it ended well."""
-        for process in reversed(self.processes):
-            process.terminate()
-        for process in self.processes:
-            _, told = process.communicate(timeout=PATIENCE_SECONDS)
-            assert process.returncode == 0, told
-            assert "Traceback" not in told
 
-    def snapshot(self) -> Snapshot:
-        """What Redis holds now."""
-        with closing(StoreReader(self.redis.url, "weir")) as reader:
-            return Watcher(reader).take()
-
-    def labels(self) -> dict[str, Label]:
-        """The newest label of each transaction on the topic."""
-        with closing(connect(self.bus).reader()) as reader:
-            sources = [TopicPartition("labels", partition) for partition in range(2)]
-            found = [Label.model_validate_json(r.value or b"") for r in read_whole(reader, sources)]
-        return {label.transaction_id: label for label in found}
-
-    def settled(self) -> Snapshot:
-        """What Redis holds once all there is was handled."""
-        return wait_for(
-            self.snapshot,
-            lambda now: now.count("labels") >= TRANSACTIONS and now.count("lag") == 0,
-        )
+def settled(place: Place) -> Snapshot:
+    """What Redis holds once all there is was handled."""
+    found: Snapshot = wait_for(
+        lambda: snapshot(place),
+        lambda now: now.count("labels") >= TRANSACTIONS and now.count("lag") == 0,
+    )
+    return found
 
 
 def wait_for(look: Callable[[], Any], holds: Callable[[Any], bool]) -> Any:
@@ -85,26 +56,35 @@ def wait_for(look: Callable[[], Any], holds: Callable[[Any], bool]) -> Any:
     return seen
 
 
+class Started(NamedTuple):
+    """A running stream, and the link to its page."""
+
+    place: Place
+    link: str
+
+
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    folder = tmp_path_factory.mktemp("bus")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+    settings = {"partitions": 2, "window_seconds": 3 * 3600, "learner": "linear"}
     with LocalRedisServer() as redis:
-        here = Place(f"sqlite:///{folder}/bus.db", redis)
-        assert here.start("stream", "topics", "create").wait(PATIENCE_SECONDS) == 0
-        here.start("stream", "detect")
-        flags = ("--clients=400", "--rate=500", "--fraud-rate=0.02", "--label-delay=12h")
-        here.start("producers", "paysim", f"--transactions={TRANSACTIONS}", "--quiet", *flags)
-        dashboard = here.start("stream", "dashboard", "--port=0")
-        assert dashboard.stderr is not None
-        for line in dashboard.stderr:
-            if found := re.search(r"http://\S+#token=\S+", line):
-                here.link = found[0]
-                break
-        assert here.link
+        place = Place(tmp_path_factory.mktemp("bus"), redis, settings)
         try:
-            yield here
+            place.start("stream", "detect")
+            flags = ("--clients=400", "--rate=500", "--fraud-rate=0.02", "--label-delay=12h")
+            place.start("producers", "paysim", f"--transactions={TRANSACTIONS}", "--quiet", *flags)
+            yield Started(place, place.dashboard()[1])
         finally:
-            here.stop()
+            place.stop()
+
+
+@pytest.fixture
+def place(started: Started) -> Place:
+    return started.place
+
+
+@pytest.fixture
+def link(started: Started) -> str:
+    return started.link
 
 
 @dataclass
@@ -138,12 +118,12 @@ Open = Callable[..., Page]
 
 
 @pytest.fixture
-def open_page(chromium: Browser, place: Place) -> Iterator[Open]:
+def open_page(chromium: Browser, link: str) -> Iterator[Open]:
     """Opens the page; fails where it complained or asked another host."""
     contexts, opened = [], []
 
     def open_(
-        link: str = "", scheme: Literal["light", "dark"] = "light", width: int = 1360
+        address: str = link, scheme: Literal["light", "dark"] = "light", width: int = 1360
     ) -> Page:
         context = chromium.new_context(
             color_scheme=scheme, viewport={"width": width, "height": 900}
@@ -152,8 +132,8 @@ def open_page(chromium: Browser, place: Place) -> Iterator[Open]:
         watched = Watched(context.new_page())
         opened.append(watched)
         watched.page.set_default_timeout(PATIENCE_SECONDS * 1000)
-        watched.listen(place.link.partition("#")[0])
-        return watched.open(link or place.link)
+        watched.listen(link.partition("#")[0])
+        return watched.open(address)
 
     yield open_
     for context in contexts:
@@ -178,7 +158,7 @@ def test_figures_change_live_and_come_to_equal_those_in_redis(
     assert "token" not in page.url
     first = number(page, "Decisions")
     wait_for(lambda: number(page, "Decisions"), lambda now: now > max(first, 100))
-    seen = place.settled()
+    seen = settled(place)
     wait_for(lambda: number(page, "Decisions"), lambda now: now == TRANSACTIONS)
 
     def equal(quality: Measures) -> bool:
@@ -199,9 +179,9 @@ def test_figures_change_live_and_come_to_equal_those_in_redis(
 
 
 def test_an_alert_opens_by_keyboard_and_by_link_and_tells_its_reasons(
-    place: Place, open_page: Open
+    place: Place, link: str, open_page: Open
 ) -> None:
-    seen = place.settled()
+    seen = settled(place)
     page = open_page()
     page.keyboard.press("j")
     page.keyboard.press("j")
@@ -216,7 +196,7 @@ def test_an_alert_opens_by_keyboard_and_by_link_and_tells_its_reasons(
     assert seen.alerts[0].alert_id in str(page.evaluate(focused))
 
     told = next(alert for alert in seen.alerts if alert.reasons and alert.activity)
-    page = open_page(f"{place.link.partition('#')[0]}#alert={told.alert_id}")
+    page = open_page(f"{link.partition('#')[0]}#alert={told.alert_id}")
     panel = page.locator("dialog#alert")
     expect(panel.locator(".why-list li")).to_have_count(len(told.reasons))
     assert told.reasons[0].feature in panel.locator(".why-list").inner_text()
@@ -226,10 +206,10 @@ def test_an_alert_opens_by_keyboard_and_by_link_and_tells_its_reasons(
 
 
 def test_a_mark_is_a_label_on_the_topic_and_the_figures_follow(
-    place: Place, open_page: Open
+    place: Place, link: str, open_page: Open
 ) -> None:
-    seen = place.settled()
-    before = place.labels()
+    seen = settled(place)
+    before = labels(place)
     since = seen.rolling[0].start
 
     def can_be_told(alert: Alert) -> bool:
@@ -237,16 +217,16 @@ def test_a_mark_is_a_label_on_the_topic_and_the_figures_follow(
 
     alert = next(alert for alert in seen.alerts if can_be_told(alert))
     was = before[alert.transaction_id].is_fraud
-    page = open_page(f"{place.link}&alert={alert.alert_id}")
+    page = open_page(f"{link}&alert={alert.alert_id}")
     precision = figure(page, "precision")
     panel = page.locator("dialog#alert")
     panel.get_by_role("button", name="Legitimate" if was else "Fraud").click()
     expect(page.locator("#mark-told")).to_contain_text("Label sent")
-    label = place.labels()[alert.transaction_id]
+    label = labels(place)[alert.transaction_id]
     assert (label.is_fraud, label.source) == (not was, "analyst")
     step = -1 if was else 1
     after = wait_for(
-        place.snapshot,
+        lambda: snapshot(place),
         lambda now: (
             now.quality.true_positives == seen.quality.true_positives + step
             and now.quality.false_positives == seen.quality.false_positives - step
@@ -263,7 +243,7 @@ def test_a_mark_is_a_label_on_the_topic_and_the_figures_follow(
 
 
 def test_the_curve_is_moved_along_by_keys_and_by_dragging(place: Place, open_page: Open) -> None:
-    place.settled()
+    settled(place)
     page = open_page()
     row = page.locator("#comparison tbody tr").first.locator("td")
     chosen, in_force = row.all_inner_texts()
@@ -293,7 +273,7 @@ def test_the_curve_is_moved_along_by_keys_and_by_dragging(place: Place, open_pag
 
 
 def test_a_longer_range_holds_more_windows(place: Place, open_page: Open) -> None:
-    seen = place.settled()
+    seen = settled(place)
     page = open_page()
     rows = page.locator("#windows tbody tr")
     page.locator("#ranges label", has_text="6h").click()
@@ -301,14 +281,16 @@ def test_a_longer_range_holds_more_windows(place: Place, open_page: Open) -> Non
     for _ in range(2):
         page.keyboard.press("]")
     expect(page.locator("#ranges input:checked")).to_have_value("7d")
-    wait_for(rows.count, lambda count: count == len(seen.spans))
+    since = seen.spans[-1].start + timedelta(seconds=seen.spans[-1].seconds) - timedelta(days=7)
+    within = [span for span in seen.spans if span.start >= since]
+    wait_for(rows.count, lambda count: count == len(within))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everyone_can_use_page_and_alert(
     place: Place, open_page: Open, scheme: Literal["light", "dark"]
 ) -> None:
-    place.settled()
+    settled(place)
     page = open_page(scheme=scheme)
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
     worst = {"page": serious(page)}
@@ -329,7 +311,7 @@ def serious(page: Page) -> list[str]:
 
 
 def test_a_small_screen_shows_all_without_scrolling_sideways(place: Place, open_page: Open) -> None:
-    place.settled()
+    settled(place)
     page = open_page(width=360)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.locator("#alerts a").first.click()
@@ -342,7 +324,7 @@ def test_a_small_screen_shows_all_without_scrolling_sideways(place: Place, open_
 def test_while_redis_is_away_the_page_says_so_and_keeps_what_it_had(
     place: Place, open_page: Open
 ) -> None:
-    place.settled()
+    settled(place)
     page = open_page()
     precision = figure(page, "precision")
     place.redis.stop()

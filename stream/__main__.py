@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, get_args
@@ -222,7 +222,7 @@ def dashboard(settings: Settings, args: argparse.Namespace) -> int:
     )
     stop = stop_on_signals()
     page.start()
-    print(f"The page is at {page.link}", file=sys.stderr)
+    print(f"The page is at {page.link}", flush=True)
     stop.wait()
     page.stop()
     return EXIT_OK
@@ -243,7 +243,7 @@ def _reader(settings: Settings, *, once: bool = False) -> StoreReader:
 
 def alerts(settings: Settings, args: argparse.Namespace) -> int:
     """Print the alerts."""
-    from stream.watch.alerts import follow_alerts
+    from stream.watch.alerts import Wanted, follow_alerts
 
     broker = connect(settings.bus, kafka_security(settings))
     partitions = partitions_of(broker, settings.alerts_topic)
@@ -253,6 +253,9 @@ def alerts(settings: Settings, args: argparse.Namespace) -> int:
         partitions,
         follow=args.follow,
         as_json=args.json,
+        wanted=Wanted(**{name: getattr(args, name) for name in Wanted.__dataclass_fields__}),
+        limit=args.limit,
+        from_beginning=not args.new,
         stop=stop_on_signals(),
     )
     return EXIT_OK
@@ -350,6 +353,18 @@ def duration(text: str) -> timedelta:
         return read(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+
+def _moment(text: str) -> datetime:
+    """Read a moment such as 2026-01-31 or 2026-01-31T18:00; without an offset it is UTC."""
+    from producers.options import moment as read
+
+    try:
+        return read(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time such as 2026-01-31 or 2026-01-31T18:00Z"
+        ) from None
 
 
 def _count(text: str) -> int:
@@ -484,8 +499,7 @@ def _parser() -> argparse.ArgumentParser:
     _settings_flags(sub, only=(*_COMMON, *needed, "dashboard_token_file"))
 
     sub = command("alerts", alerts, "the alerts, from the beginning of their topic")
-    sub.add_argument("--follow", action="store_true", help="wait for new ones")
-    sub.add_argument("--json", action="store_true", help="one JSON object a line, as on the topic")
+    _alert_flags(sub)
     _settings_flags(sub, only=(*_COMMON, "alerts_topic"))
 
     sub = command("dead-letters", dead_letters, "what could not be read: list, show, replay")
@@ -689,6 +703,22 @@ def _evaluate_flags(sub: argparse.ArgumentParser) -> None:
         help="write DIR/index.html: figures and pictures on one page (needs weir[report])",
     )
     _settings_flags(sub, exclude=OF_THE_BUS)
+
+
+def _alert_flags(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--follow", action="store_true", help="wait for new ones")
+    sub.add_argument("--new", action="store_true", help="only those from now on")
+    sub.add_argument("--json", action="store_true", help="one JSON object a line, as on the topic")
+    sub.add_argument("--limit", type=_count, metavar="N", help="end after so many")
+    sub.add_argument(
+        "--since", type=_moment, metavar="TIME", help="event time from which on, ISO 8601, as UTC"
+    )
+    sub.add_argument("--until", type=_moment, metavar="TIME", help="event time before which")
+    sub.add_argument("--min-score", type=_share, metavar="SCORE", help="of this score or more")
+    sub.add_argument("--min-amount", type=_amount, metavar="AMOUNT", help="of this amount or more")
+    sub.add_argument("--type", metavar="TYPE", help="of this type")
+    sub.add_argument("--account", metavar="NAME", help="from or to this account")
+    sub.add_argument("--transaction-id", metavar="ID", help="of this transaction")
 
 
 def _settings_flags(

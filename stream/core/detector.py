@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stream.core.explain import reasons
+from stream.core.feature_watch import FeatureWatch
 from stream.core.features import Features, Floats, Rows
 from stream.core.model import Model
 from stream.core.pending import Bools, Ints, Joined, Pending
@@ -83,6 +84,7 @@ class Detector:
     shards: dict[int, Shard] = field(default_factory=dict)
     thinning: float = 1.0
     """Share of the legitimate examples that go to the log, of those that the model asks for."""
+    feature_watch: FeatureWatch = field(default_factory=FeatureWatch)
 
     def on_transactions(
         self, partition: int, batch: Sequence[AnyTransaction], before: Before | None = None
@@ -96,6 +98,7 @@ class Detector:
         batch = _first_seen(shard, batch)
         times = shard.features.times_seconds(batch)
         features = shard.features.transform(batch, times)
+        self.feature_watch.observe(shard.features.names, features)
         if before and all(tx.transaction_id in before.scores for tx in batch):
             known = [before.scores[tx.transaction_id] for tx in batch]
             scores, thresholds = np.array(known, dtype=np.float64).reshape(-1, 2).T

@@ -129,27 +129,6 @@ class Segments:
         return np.bincount(flat, minlength=fields * MAX_VALUES).reshape(fields, MAX_VALUES)
 
 
-def merged(reports: Iterable[dict[str, dict[str, Segment]]]) -> dict[str, dict[str, Segment]]:
-    """Return the counts of several windows or partitions together.
-
-    >>> one = {"type": {"DEBIT": Segment(5, 1, 1, 0, 4, 0)}}
-    >>> merged([one, one])["type"]["DEBIT"].transactions
-    10
-    """
-    found: dict[str, dict[str, Segment]] = {}
-    for report in reports:
-        for field, values in report.items():
-            sums = found.setdefault(field, {})
-            for value, counts in values.items():
-                before = sums.get(value)
-                sums[value] = (
-                    counts
-                    if before is None
-                    else Segment(*(a + b for a, b in zip(before, counts, strict=True)))
-                )
-    return found
-
-
 def _text(value: Any) -> str:
     """The value of a field as a segment's name."""
     if value is None or value == "":

@@ -39,7 +39,7 @@ class Shift(NamedTuple):
         return math.hypot(self.error, self.between)
 
 
-def fit(counts: Floats, frauds: Floats) -> Shift:
+def fit(counts: Floats, frauds: Floats, weights: Floats) -> Shift:
     """Fit the shift to blocks of labelled scores.
 
     Platt's scaling with the slope held at 1 (Platt, "Probabilistic outputs for support vector
@@ -53,16 +53,18 @@ def fit(counts: Floats, frauds: Floats) -> Shift:
         Labelled transactions by score bin, shape (blocks, bins).
     frauds
         Frauds among them, shape (blocks,).
+    weights
+        What each block counts for, shape (blocks,).
 
     Examples
     --------
     >>> counts = np.zeros((6, len(LOG_ODDS)))
     >>> counts[:, len(LOG_ODDS) // 2] = 400  # announced: half of them
-    >>> found = fit(counts, np.array([292.0] * 6))
+    >>> found = fit(counts, np.array([292.0] * 6), np.ones(6))
     >>> round(found.value, 2), round(found.between, 2)
     (0.97, 0.15)
     """
-    total, observed, shift = counts.sum(axis=0), float(frauds.sum()), 0.0
+    total, observed, shift = weights @ counts, float(weights @ frauds), 0.0
     for _ in range(25):
         p = expit(LOG_ODDS + shift)
         slope = float(total @ (p * (1 - p))) + 1 / _PRIOR_SD**2
@@ -71,16 +73,21 @@ def fit(counts: Floats, frauds: Floats) -> Shift:
         if abs(step) < 1e-9:
             break
     off, information = departures(counts, frauds, shift)
-    size = len(frauds)
-    weight = float((information**2).sum())
+    size = effective(weights)
+    squares = float(weights @ information**2)
     # One of the blocks' own departures is used up by the shift they were fitted with.
     spare = size / (size - 1) if size > 1 else 1.0
-    excess = float((off**2 * spare - information).sum())
-    found = max(excess / weight, 0.0) if weight else 0.0
+    excess = float(weights @ (off**2 * spare - information))
+    found = max(excess / squares, 0.0) if squares else 0.0
     variance = (_IMAGINED_BLOCKS * _BETWEEN_SD**2 + size * found) / (_IMAGINED_BLOCKS + size)
-    known = float((information / (1 + variance * information)).sum())
-    error = 1 / math.sqrt(known + 1 / _PRIOR_SD**2)
+    noise = float(weights**2 @ (information + variance * information**2))
+    error = math.sqrt(noise + 1 / _PRIOR_SD**2) / (float(weights @ information) + 1 / _PRIOR_SD**2)
     return Shift(shift, error, math.sqrt(variance), _IMAGINED_BLOCKS + max(size - 1, 0))
+
+
+def effective(weights: Floats) -> float:
+    """Return how many blocks of one weight tell as much as these; 0 where there are none."""
+    return float(weights.sum() ** 2 / (weights @ weights)) if len(weights) else 0.0
 
 
 def departures(counts: Floats, frauds: Floats, shift: float) -> tuple[Floats, Floats]:

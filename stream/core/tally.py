@@ -19,7 +19,7 @@ LOG_ODDS: Floats = np.linspace(-BIN_LIMIT + 0.5, BIN_LIMIT + 0.5, BINS) * BIN_WI
 
 
 class Tally(NamedTuple):
-    """Counts of windows of the whole stream. The first four by score bin, lowest first.
+    """Counts of windows of the whole stream. The first five by score bin, lowest first.
 
     Shapes are (bins,) and () for one window or a sum of them, (windows, bins) and (windows,) for
     several one below the other.
@@ -30,10 +30,40 @@ class Tally(NamedTuple):
     """Scored and not flagged."""
     labelled_flagged: Floats
     labelled_passed: Floats
+    frauds: Floats
+    """Those whose label says fraud."""
     caught: Floats
-    """Flagged ones whose label says fraud."""
+    """Flagged frauds, by label."""
     missed: Floats
     false: Floats
+
+    def __len__(self) -> int:
+        """Windows one below the other."""
+        return len(self.caught)
+
+    @property
+    def scored(self) -> Floats:
+        """All transactions, by score bin."""
+        return self.flagged + self.passed
+
+    def part(self, rows: slice) -> Tally:
+        """Return some of the windows one below the other."""
+        return Tally(*(column[rows] for column in self))
+
+    def added(self) -> Tally:
+        """Return the sum of the windows one below the other."""
+        return Tally(*(np.asarray(column.sum(axis=0)) for column in self))
+
+    def blocks(self, size: int) -> Tally:
+        """Return sums of so many windows each; what is left over at the beginning is left out.
+
+        >>> stacked([tally(())] * 7).blocks(3).flagged.shape
+        (2, 921)
+        """
+        starts = np.arange(len(self) % size, len(self), size)
+        if not len(starts):
+            return self.part(slice(0))
+        return Tally(*(np.add.reduceat(column, starts, axis=0) for column in self))
 
 
 def tally(reports: Iterable[WindowReport]) -> Tally:
@@ -43,45 +73,30 @@ def tally(reports: Iterable[WindowReport]) -> Tally:
     they are but for changes of the threshold within the window.
 
     >>> from stream.events import FIRST
-    >>> counts = dict.fromkeys(WindowReport.model_fields, 0) | {"version": 1, "start": FIRST}
+    >>> counts = dict.fromkeys(WindowReport.model_fields, 0) | {"start": FIRST}
     >>> counts |= {"fraud_amounts": {}, "segments": {}, "alerts": 3, "histogram": {0: (4, 0, 0)}}
     >>> found = tally([WindowReport.model_validate(counts)])
     >>> float(found.flagged.sum()), float(found.passed.sum())
     (3.0, 1.0)
     """
-    bins, outcomes = np.zeros((4, BINS)), np.zeros(3)
+    bins, outcomes = np.zeros((5, BINS)), np.zeros(3)
     for report in reports:
         counts = np.zeros((3, BINS))
         for bin_, of_bin in report.histogram.items():
             counts[:, bin_ + BIN_LIMIT] = of_bin
-        labelled = counts[1] + counts[2]
-        flagged = _highest(counts[0], report.alerts)
-        labelled_flagged = _highest(labelled, report.true_positives + report.false_positives)
-        bins += (flagged, counts[0] - flagged, labelled_flagged, labelled - labelled_flagged)
+        scored, labelled = counts[0], counts[1] + counts[2]
+        flagged = _highest(scored, report.alerts)
+        told = _highest(labelled, report.true_positives + report.false_positives)
+        bins += (flagged, scored - flagged, told, labelled - told, counts[2])
         outcomes += (report.true_positives, report.false_negatives, report.false_positives)
-    return Tally(*bins, *(np.array(outcome) for outcome in outcomes))
+    return Tally(*bins.astype(np.float32), *(np.array(outcome) for outcome in outcomes))
 
 
-def added(tallies: Sequence[Tally]) -> Tally:
-    """Return the sum of tallies; zeros where there are none."""
+def stacked(tallies: Sequence[Tally]) -> Tally:
+    """Return tallies of one window each as one of several, in double precision."""
     if not tallies:
-        return tally(())
-    return Tally(*(np.sum(column, axis=0) for column in zip(*tallies, strict=True)))
-
-
-def blocks(tallies: Sequence[Tally], size: int) -> Tally:
-    """Return the sums of so many tallies each, the last of them in the last block, stacked.
-
-    What is left over at the beginning is left out.
-
-    >>> blocks([tally(())] * 7, 3).flagged.shape
-    (2, 921)
-    """
-    first = len(tallies) % size
-    parts = [added(tallies[at : at + size]) for at in range(first, len(tallies), size)]
-    if not parts:
-        return Tally(*(column[:0] for column in blocks([tally(())], 1)))
-    return Tally(*(np.stack(column) for column in zip(*parts, strict=True)))
+        return stacked([tally(())]).part(slice(0))
+    return Tally(*(np.stack(column).astype(np.float64) for column in zip(*tallies, strict=True)))
 
 
 def _highest(counts: Floats, most: float) -> Floats:

@@ -156,6 +156,11 @@ class Windows:
         """Windows that take labels."""
         return len(self._open)
 
+    @property
+    def held(self) -> Mapping[int, _Window]:
+        """The windows that take labels, to be read: by beginning in seconds, counts so far."""
+        return self._open
+
     def decided(self, scored: Scored, state: Mapping[str, float]) -> None:
         """Count decided transactions; `state` holds the report's non-additive fields as of now."""
         for window, rows in self._by_window(scored.times_seconds):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from stream.core.detector import Detector
-from stream.events import LiveReport, utc
+from stream.events import Alarm, LiveReport, utc
 from stream.io.intake import Outcome
 
 _RATE_REPORTS = 10
@@ -51,7 +51,9 @@ class Reporting:
         self.counts["examples"] += len(outcome.examples)
         self.counts["dead_letters"] += len(outcome.rejects)
 
-    def live(self, detector: Detector, lag: int, learning_us: float) -> LiveReport:
+    def live(
+        self, detector: Detector, lag: int, learning_us: float, alarms: tuple[Alarm, ...] = ()
+    ) -> LiveReport:
         """Return the report as of now.
 
         `lag` is the number of input records not yet handled, `learning_us` what learning takes.
@@ -99,4 +101,5 @@ class Reporting:
             lag=lag,
             learning_us=learning_us,
             weights=model.weights(),
+            alarms=alarms,
         )

@@ -221,6 +221,9 @@ def app(
     )
 
 
+_HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - how to reach all addresses from here
+
+
 @dataclass(frozen=True)
 class Address:
     """Where the page is served."""
@@ -259,7 +262,8 @@ class Dashboard:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         self._socket = socket.create_server((address.host, address.port), family=family)
         port = self._socket.getsockname()[1]
-        shown = f"[{address.host}]" if ":" in address.host else address.host
+        here = _HERE.get(address.host, address.host)
+        shown = f"[{here}]" if ":" in here else here
         self.url = f"http://{shown}:{port}/"
         """Where the page is."""
         self.link = self.url if given else f"{self.url}#token={token}"

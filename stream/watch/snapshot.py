@@ -10,8 +10,9 @@ from functools import cached_property
 from itertools import groupby
 
 from stream.core.estimate import NOTHING, Estimates
+from stream.core.merging import merge_segments
 from stream.core.windows import Measures, measure
-from stream.events import Alert, LiveReport, WindowReport
+from stream.events import Alarm, Alert, LiveReport, Segment, WindowReport
 from stream.io.store import StoreReader, StoreUnavailable
 from stream.watch.history import History
 
@@ -65,6 +66,11 @@ class Snapshot:
         return measure([report for span in self.rolling for report in span.reports])
 
     @cached_property
+    def segments(self) -> dict[str, dict[str, Segment]]:
+        """The segments of the newest matured windows together."""
+        return merge_segments(r.segments for span in self.rolling for r in span.reports)
+
+    @cached_property
     def recent(self) -> Measures:
         """The measures of the newest windows, labelled or not: for what needs no labels."""
         newest = self.spans[-ROLLING_WINDOWS:]
@@ -74,6 +80,14 @@ class Snapshot:
     def model(self) -> LiveReport | None:
         """The worker whose model is furthest: all hold the same one, at most a moment apart."""
         return max(self.live, key=lambda report: report.model_position, default=None)
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """What is raised now by any worker, each name once, as who raised it first sees it."""
+        first: dict[str, Alarm] = {}
+        for alarm in sorted((a for r in self.live for a in r.alarms), key=lambda a: a.since):
+            first.setdefault(alarm.name, alarm)
+        return tuple(first.values())
 
     def count(self, name: str) -> int:
         """Return a counter of the live reports, summed over workers."""

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from stream.core.alarms import KINDS
+from stream.core.estimate import Estimate
 from stream.events import Reason
 
 UNKNOWN = "–"
@@ -22,6 +24,18 @@ def figure(value: float | None, *, sampled: bool = False) -> str:
     ('0.85', '~0.85', '–')
     """
     return UNKNOWN if value is None else f"{'~' if sampled else ''}{value:.2f}"
+
+
+def estimated(estimate: Estimate) -> tuple[str, str]:
+    """An estimate, "?" behind it where it is not to be trusted, and its interval.
+
+    >>> estimated(Estimate(0.93, 0.85, 0.97, True)), estimated(Estimate(0.5, 0.1, 0.9, False, ""))
+    (('0.93', '0.85 to 0.97'), ('0.50?', '0.10 to 0.90'))
+    """
+    if estimate.value is None:
+        return UNKNOWN, "no alerts"
+    doubt = "" if estimate.trusted else "?"
+    return f"{estimate.value:.2f}{doubt}", f"{estimate.low:.2f} to {estimate.high:.2f}"
 
 
 def percent(share: float | None) -> str:
@@ -85,6 +99,17 @@ def duration(seconds: float) -> str:
     parts.append((left.seconds % 60, "s"))
     first = next((i for i, (count, _) in enumerate(parts) if count), len(parts) - 1)
     return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 s"
+
+
+def alarm_in_words(name: str) -> str:
+    """Say what an alarm means, and its subject.
+
+    >>> alarm_in_words("prior_shift"), alarm_in_words("feature_missing:dest_balance")
+    ('fraud rate has shifted', 'a field has gone missing (dest_balance)')
+    """
+    kind, _, subject = name.partition(":")
+    said = KINDS[kind].words if kind in KINDS else kind.replace("_", " ")
+    return f"{said} ({subject})" if subject else said
 
 
 def moment(time: datetime, *, year: bool = False) -> str:

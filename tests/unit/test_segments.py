@@ -9,7 +9,8 @@ import pytest
 
 from stream.core import wire
 from stream.core.decode import Reject, transactions
-from stream.core.segments import MAX_VALUES, Segments, merged
+from stream.core.merging import merge_segments
+from stream.core.segments import MAX_VALUES, Segments
 from stream.events import Segment, Transaction
 
 READ = transactions(["channel", "country"])
@@ -100,7 +101,7 @@ def test_a_snapshot_gives_the_same_codes_whatever_the_values_are_called() -> Non
 def test_reports_are_merged_by_value() -> None:
     one = {"type": {"A": Segment(1, 0, 0, 0, 1, 0), "B": Segment(2, 1, 1, 0, 0, 1)}}
     other = {"type": {"B": Segment(3, 0, 0, 0, 3, 0)}, "amount": {"x": Segment(9, 0, 0, 0, 0, 0)}}
-    assert merged([one, other]) == {
+    assert merge_segments([one, other]) == {
         "type": {"A": Segment(1, 0, 0, 0, 1, 0), "B": Segment(5, 1, 1, 0, 3, 1)},
         "amount": {"x": Segment(9, 0, 0, 0, 0, 0)},
     }

@@ -32,13 +32,13 @@ from tests.servers.place import Place
 
 WIDTH, HEIGHT = 1440, 1080
 TERMINAL = (110, 40)
-STREAM = ("--clients=3000", "--rate=600", "--fraud-rate=0.01", "--label-delay=1d", "--quiet")
+STREAM = ("--clients=3000", "--rate=300", "--fraud-rate=0.01", "--label-delay=1d", "--quiet")
 
 
 def main() -> None:
     """Run a stream, and take the pictures at nine tenths of it."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--transactions", type=int, default=40_000)
+    parser.add_argument("--transactions", type=int, default=30_000)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, LocalRedisServer() as redis:

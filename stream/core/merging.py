@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from stream.core import segments
-from stream.events import WindowReport
+from stream.events import Segment, WindowReport
 
 _SUMS = (
     *("transactions", "alerts", "labelled"),
@@ -31,9 +30,29 @@ def merge(reports: Sequence[WindowReport], start: datetime, seconds: int) -> Win
         **{name: sum(getattr(report, name) for report in reports) for name in _SUMS},
         histogram=_bins(report.histogram for report in reports),
         fraud_amounts=_amounts(report.fraud_amounts for report in reports),
-        segments=segments.merged(report.segments for report in reports),
+        segments=merge_segments(report.segments for report in reports),
         **{name: getattr(last, name) for name in _LAST},
     )
+
+
+def merge_segments(
+    parts: Iterable[dict[str, dict[str, Segment]]],
+) -> dict[str, dict[str, Segment]]:
+    """Return counts by field and value, added up.
+
+    >>> one = {"type": {"DEBIT": Segment(9, 1, 1, 0, 8, 0)}}
+    >>> merge_segments([one, one])["type"]["DEBIT"].transactions
+    18
+    """
+    merged: dict[str, dict[str, Segment]] = {}
+    for part in parts:
+        for field, values in part.items():
+            into = merged.setdefault(field, {})
+            for value, counts in values.items():
+                before = into.get(value)
+                both = counts if before is None else map(sum, zip(before, counts, strict=True))
+                into[value] = Segment(*both)
+    return merged
 
 
 def _bins(

@@ -18,7 +18,8 @@ from stream.core.intervals import (
     average_precision_interval,
     share_interval,
 )
-from stream.core.segments import BANDS, merged
+from stream.core.merging import merge_segments
+from stream.core.segments import BANDS
 from stream.core.windows import Measures, measure
 from stream.events import Alert, Mark, Segment, WindowReport
 from stream.watch import words
@@ -101,9 +102,8 @@ def now(snapshot: Snapshot, changes: Sequence[Values]) -> Values:
         },
         "threshold_changes": list(changes),
         "alarms": [
-            {**alarm.model_dump(mode="json"), "worker": report.worker}
-            for report in snapshot.live
-            for alarm in report.alarms
+            {**alarm.model_dump(mode="json"), "words": words.alarm_in_words(alarm.name)}
+            for alarm in snapshot.alarms
         ],
     }
 
@@ -287,7 +287,7 @@ def _point(span: Span) -> Values:
 def _segments(reports: Sequence[WindowReport]) -> list[Values]:
     """Rates by each field and value: bands by amount, else what is most frequent first."""
     shown = []
-    for field, values in merged(report.segments for report in reports).items():
+    for field, values in merge_segments(report.segments for report in reports).items():
         ordered = sorted(values.items(), key=lambda each: -each[1].transactions)[:MAX_VALUES]
         if field == "amount":
             ordered.sort(key=lambda each: BANDS.index(each[0]) if each[0] in BANDS else len(BANDS))

@@ -536,7 +536,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("dashboard", dashboard, "the web page: live figures, alerts, marking them")
     _address_flags(sub)
     needed = ("redis_prefix", "labels_topic", "key_field", "window_expiry_seconds")
-    _settings_flags(sub, only=(*_COMMON, *needed, "dashboard_token_file"))
+    _settings_flags(sub, only=(*_COMMON, *needed, "dashboard_token", "dashboard_token_file"))
 
     sub = command("alerts", alerts, "the alerts, from the beginning of their topic")
     _alert_flags(sub)

@@ -289,6 +289,8 @@ class LiveReport(BaseModel):
     started_at: AwareDatetime
     event_time: AwareDatetime | None
     """Event time of the newest transaction decided."""
+    label_time: AwareDatetime | None = None
+    """`labelled_at` of the newest label that met its transaction."""
     partitions: tuple[int, ...]
     transactions: int
     decisions: int

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from playwright.sync_api import Browser
 
 from stream.__main__ import main
 from tests.commands import Ended, Weir
+from tests.servers import browser
 from tests.servers import kafka as kafka_server
 from tests.servers import redis as redis_server_
 from tests.servers.kafka import LocalKafka
@@ -34,7 +36,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_report_header() -> list[str]:
     """Say at the top which real servers there are, instead of a line for each test that skips."""
-    servers = {"Apache Kafka": kafka_server.missing(), "Redis": redis_server_.missing()}
+    servers = {
+        "Apache Kafka": kafka_server.missing(),
+        "Redis": redis_server_.missing(),
+        "Chromium": browser.missing(),
+    }
     return [f"{name}: {missing or 'there'}" for name, missing in servers.items()]
 
 
@@ -66,6 +72,14 @@ def redis_server() -> Iterator[LocalRedis]:
         yield server.start()
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """A real Chromium that all tests share: a context of its own each."""
+    _need(browser.missing())
+    with browser.chromium() as started:
+        yield started
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])

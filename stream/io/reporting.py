@@ -26,6 +26,7 @@ class Reporting:
         self._clock = clock
         self._started = clock()
         self._event_seconds: float | None = None
+        self._label_time: datetime | None = None
         self._quantiles_ms = np.zeros(2)
         self._latencies_ms: deque[float] = deque(maxlen=_LATENCIES)
         self._rate: deque[tuple[float, int]] = deque([(clock(), 0)], maxlen=_RATE_REPORTS)
@@ -40,6 +41,10 @@ class Reporting:
             if len(decisions.transactions):
                 newest = float(decisions.times_seconds.max())
                 self._event_seconds = max(self._event_seconds or newest, newest)
+        for joined in outcome.joined:
+            if joined.labels:  # they come in the order of their times
+                last = joined.labels[-1].labelled_at
+                self._label_time = max(self._label_time or last, last)
         self.counts["transactions"] += len(outcome.decided)
         self.counts["labels"] += outcome.labels
         self.counts["joined"] += sum(len(joined.labels) for joined in outcome.joined)
@@ -65,6 +70,7 @@ class Reporting:
             reported_at=datetime.fromtimestamp(now, UTC),
             started_at=datetime.fromtimestamp(self._started, UTC),
             event_time=None if self._event_seconds is None else utc(self._event_seconds),
+            label_time=self._label_time,
             partitions=tuple(sorted(detector.shards)),
             transactions=self.counts["transactions"],
             decisions=self.counts["decisions"],

@@ -19,6 +19,7 @@ from stream.core.intervals import (
     share_interval,
 )
 from stream.core.merging import merge_segments
+from stream.core.segments import BANDS
 from stream.core.windows import Measures, measure
 from stream.events import Alert, Mark, Segment, WindowReport
 from stream.watch import words
@@ -29,7 +30,7 @@ from stream.watch.verdict import behind_seconds, severity, verdict
 
 Values = dict[str, Any]
 
-MAX_VALUES = 12
+MAX_VALUES = 24
 """Of a field by which segments are told apart: those with most transactions."""
 _REASONS = 2
 _WAITING = 100
@@ -101,9 +102,8 @@ def now(snapshot: Snapshot, changes: Sequence[Values]) -> Values:
         },
         "threshold_changes": list(changes),
         "alarms": [
-            {**alarm.model_dump(mode="json"), "worker": report.worker}
-            for report in snapshot.live
-            for alarm in report.alarms
+            {**alarm.model_dump(mode="json"), "words": words.alarm_in_words(alarm.name)}
+            for alarm in snapshot.alarms
         ],
     }
 
@@ -285,12 +285,14 @@ def _point(span: Span) -> Values:
 
 
 def _segments(reports: Sequence[WindowReport]) -> list[Values]:
-    """Rates by each field and value."""
+    """Rates by each field and value: bands by amount, else what is most frequent first."""
     shown = []
     for field, values in merge_segments(report.segments for report in reports).items():
-        ordered = sorted(values.items(), key=lambda each: -each[1].transactions)
-        rows = [_segment(value, counts) for value, counts in ordered[:MAX_VALUES]]
-        shown.append({"field": field, "left_out": len(ordered) - len(rows), "values": rows})
+        ordered = sorted(values.items(), key=lambda each: -each[1].transactions)[:MAX_VALUES]
+        if field == "amount":
+            ordered.sort(key=lambda each: BANDS.index(each[0]) if each[0] in BANDS else len(BANDS))
+        rows = [_segment(value, counts) for value, counts in ordered]
+        shown.append({"field": field, "left_out": len(values) - len(rows), "values": rows})
     return shown
 
 

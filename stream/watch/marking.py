@@ -18,13 +18,13 @@ REAL_TIME = timedelta(days=7)
 """Where event time is no further than this from the clock, the clock is the time of the stream."""
 
 
-def label_time(now: datetime, event_time: datetime) -> datetime:
+def label_time(now: datetime, stream_time: datetime) -> datetime:
     """Return `labelled_at` of a label that is given now, in the time of the stream.
 
     That is the clock, as for every other source of labels. But where a stream is replayed or
-    simulated, its event time runs elsewhere: there it is the newest event time. By the clock the
-    label would hold against every correction for months, and hold up the labels behind it in its
-    partition, which are handled in event-time order.
+    simulated, its time runs elsewhere: there it is that of the newest transaction or label. By the
+    clock the label would hold against every correction for months, and hold up the labels behind
+    it in its partition, which are handled in event-time order.
 
     >>> clock = datetime(2026, 11, 22, tzinfo=UTC)
     >>> label_time(clock, datetime(2026, 1, 5, tzinfo=UTC)).month
@@ -32,7 +32,7 @@ def label_time(now: datetime, event_time: datetime) -> datetime:
     >>> label_time(clock, datetime(2026, 11, 21, tzinfo=UTC)) == clock
     True
     """
-    return now if abs(now - event_time) <= REAL_TIME else event_time
+    return now if abs(now - stream_time) <= REAL_TIME else stream_time
 
 
 class Marking:
@@ -60,12 +60,13 @@ class Marking:
         Raises `BusError` where it may not have arrived: then it may be given again.
         """
         settings, now = self._settings, self._clock()
-        live = [report.event_time for report in self._reader.live() if report.event_time]
-        others = [newest.timestamp for newest in self._reader.alerts(1)]
+        times = [alert.timestamp, *(newest.timestamp for newest in self._reader.alerts(1))]
+        for report in self._reader.live():
+            times += [each for each in (report.event_time, report.label_time) if each]
         label = Label(
             transaction_id=alert.transaction_id,
             is_fraud=is_fraud,
-            labelled_at=label_time(now, max([alert.timestamp, *live, *others])),
+            labelled_at=label_time(now, max(times)),
             source="analyst",
         )
         key = getattr(alert, settings.key_field).encode()

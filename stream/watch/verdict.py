@@ -45,14 +45,13 @@ def verdict(snapshot: Snapshot) -> Verdict:
         lasted = words.duration(behind)
         told = f"{snapshot.count('lag'):,} records wait: {lasted} at the present rate."
         found.append(("warn", f"behind by {lasted}", told))
-    alarms = {alarm.name: alarm for report in snapshot.live for alarm in report.alarms}
-    if alarms:
-        count = f"{len(alarms)} alarm{'' if len(alarms) == 1 else 's'}"
-        found.append(("warn", count, f"Raised: {', '.join(sorted(alarms))}."))
+    if snapshot.alarms:
+        count = len(snapshot.alarms)
+        found.append(("warn", f"{count} alarm{'' if count == 1 else 's'}", ""))
     if not found:
         return Verdict("good", "healthy")
     found.sort(key=lambda each: each[0] != "bad")
-    return Verdict(found[0][0], found[0][1], tuple(told for _, _, told in found))
+    return Verdict(found[0][0], found[0][1], tuple(told for _, _, told in found if told))
 
 
 def behind_seconds(snapshot: Snapshot) -> float | None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,9 @@ COMMANDS = (
     "detect",
     "watch",
     "metrics",
+    "dashboard",
+    "replay",
+    "audit",
     "alerts",
     "dead-letters",
     "topics",
@@ -144,6 +150,44 @@ def test_the_generated_demo_runs_and_ends_by_itself(tmp_path: Path) -> None:
     assert summary["transactions"] == summary["decisions"] == summary["labels"] == 2_000
     assert "decided=2000" in done.stdout
     assert "Summary" in done.stdout
+
+
+def test_the_demo_shows_its_page_until_it_is_interrupted() -> None:
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "stream", "demo", "--page", "--port=0", "--transactions=500"],
+        env=os.environ | {"WEIR_LEARNER": "linear"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert demo.stderr is not None
+    link = next(found[0] for line in demo.stderr if (found := re.search(r"http://\S+", line)))
+    deadline, decided = time.monotonic() + 60, 0
+    while decided < 500:
+        assert time.monotonic() < deadline
+        address = f"{link.partition('#')[0]}api/snapshot"
+        with urllib.request.urlopen(address) as answer:  # noqa: S310 - our own
+            decided = json.loads(answer.read())["now"]["counts"]["decisions"]
+        time.sleep(0.2)
+    demo.send_signal(signal.SIGINT)
+    told, complaints = demo.communicate(timeout=60)
+    assert demo.returncode == 0, complaints
+    assert "Summary" in told
+    assert "Traceback" not in complaints
+
+
+def test_a_page_that_cannot_be_served_is_said_in_a_line(weir: Weir) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        occupied = weir("dashboard", f"--port={port}")
+    assert occupied.code == 1
+    assert "in use" in occupied.err
+    weak = weir("dashboard", "--port=0", WEIR_DASHBOARD_TOKEN="secret-4711")  # noqa: S106
+    assert weak.code == 2
+    assert "4711" not in weak.err
+    flag = weir("dashboard", "--dashboard-token=secret-4711")
+    assert flag.code == 2
+    assert "4711" not in flag.err
+    for failed in (occupied, weak, flag):
+        assert "Traceback" not in failed.err
 
 
 def test_an_address_with_a_password_is_refused_without_repeating_it(weir: Weir) -> None:

@@ -15,7 +15,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from stream.core.windows import measure
-from stream.events import Label, Segment, utc
+from stream.events import Alarm, Label, Segment, utc
 from stream.io.bus import BusUnavailable, Record, TopicPartition, TopicSpec, connect, read_whole
 from stream.io.local_redis import LocalRedisServer
 from stream.io.security import SecurityError
@@ -25,15 +25,13 @@ from stream.watch import hub as hubs
 from stream.watch.dashboard import MAX_BODY_BYTES, PAGE, app
 from stream.watch.door import new_token, token_of
 from stream.watch.marking import Marking
-from tests.unit.test_terminal import alert, labelled, live, window
+from stream.watch.snapshot import Snapshot
+from stream.watch.verdict import verdict
+from tests.unit.test_terminal import NOW, alert, labelled, live, window
 
 TOKEN = "a-token-for-the-tests"  # noqa: S105
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-SCORED = {-100: (990, 0, 0), 20: (10, 0, 0)}
-REPORTS = [
-    *(labelled(hour, p) for hour in range(3) for p in (0, 1)),
-    *(window(3, p, histogram=SCORED) for p in (0, 1)),
-]
+REPORTS = [*(labelled(hour, p) for hour in range(3) for p in (0, 1)), window(3), window(3, 1)]
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +186,7 @@ def test_a_label_in_a_replayed_stream_has_the_time_of_the_stream(
     server: LocalRedisServer, bus: str
 ) -> None:
     newest = datetime(2026, 1, 2, 6, tzinfo=UTC)
-    put(server, "replayed", event_time=newest)
+    put(server, "replayed", event_time=newest - timedelta(hours=5), label_time=newest)
     with served(server, "replayed", bus) as client:
         client.post("/api/alerts/alert-1/label", json={"is_fraud": False}, headers=BEARER)
     ((_, label),) = labels(bus)
@@ -204,6 +202,37 @@ def test_a_label_in_a_live_stream_has_the_time_of_the_clock(
         client.post("/api/alerts/alert-1/label", json={"is_fraud": False}, headers=BEARER)
     ((_, label),) = labels(bus)
     assert before <= label.labelled_at <= datetime.now(UTC)
+
+
+def test_alarms_are_shown_in_words_and_spoil_the_verdict(server: LocalRedisServer) -> None:
+    raised = Alarm(
+        name="feature_missing:dest_balance",
+        since=utc(time.time() - 90),
+        figure=0.9,
+        limit=0.5,
+        cause="90 % of the last block lack the field",
+        look="the field at its producer",
+    )
+    put(server, "alarms", alarms=(raised,), lag=0)
+    with served(server, "alarms") as client:
+        now = client.get("/api/snapshot").json()["now"]
+    assert now["verdict"]["words"] == "1 alarm"
+    assert now["alarms"][0]["words"] == "a field has gone missing (dest_balance)"
+    assert now["alarms"][0]["cause"] == raised.cause
+
+
+def test_the_verdict_names_the_worst_first() -> None:
+    fine = live(reported_at=NOW, lag=3)
+    assert verdict(Snapshot(taken_at=NOW, live=(fine,))).words == "healthy"
+    behind = fine.model_copy(update={"lag": 6_000, "transactions_per_second": 500.0})
+    assert verdict(Snapshot(taken_at=NOW, live=(behind,))).words == "behind by 12 s"
+    still = fine.model_copy(update={"lag": 6_000, "transactions_per_second": 0.0})
+    assert verdict(Snapshot(taken_at=NOW, live=(still,))).level == "bad"
+    silent = behind.model_copy(update={"reported_at": NOW - timedelta(seconds=30)})
+    told = verdict(Snapshot(taken_at=NOW, live=(behind, silent)))
+    assert (told.level, told.words, len(told.notes)) == ("bad", "worker silent for 30 s", 2)
+    assert verdict(Snapshot(taken_at=NOW)).words == "no worker"
+    assert verdict(Snapshot(taken_at=NOW, live=(fine,), trouble="x")).words == "Redis is away"
 
 
 @pytest.mark.parametrize(

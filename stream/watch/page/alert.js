@@ -15,10 +15,10 @@ const reasons = (alert) => {
 };
 
 const members = (alert) =>
-  h("table", { class: "figures" },
+  h("table", { class: "figures members" },
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Member"), h("th", { scope: "col" }, "Probability of fraud"), h("th", { scope: "col" }, "Share of the vote"))),
     h("tbody", {}, alert.members.map((member) => h("tr", {}, h("th", { scope: "row" }, member.name),
-      h("td", { class: "measured" }, h("span", { class: "value" }, f.score(member.score)), whisker(member.score, null, "precision")),
+      h("td", { class: "measured" }, h("div", {}, h("span", { class: "value" }, f.score(member.score)), whisker(member.score, null, "precision"))),
       h("td", {}, f.percent(member.weight))))));
 
 const said = (each) => (each.is_fraud === null ? "no label yet" : each.is_fraud ? "fraud" : "legitimate");
@@ -62,7 +62,7 @@ export const drawAlert = (panel, alert, options) => {
       fact("Event time", `${f.moment(alert.timestamp)} UTC`),
       fact("From", alert.nameOrig), fact("To", alert.nameDest),
       fact("Transaction", alert.transaction_id),
-      fact("Model", f.whole(alert.model_position), " examples of the training log learned"),
+      fact("Model version", f.whole(alert.model_position), " is its position in the training log"),
       fact("Decided", `${f.moment(alert.decided_at)} UTC`, " by the clock")),
     h("h3", {}, "Why"),
     alert.reasons.length ? reasons(alert) : h("p", { class: "empty" }, "No reasons: the model knew too little of what is usual."),

@@ -1,9 +1,8 @@
 // Line charts in SVG, drawn at the size they have on the page.
 
 import { h, s } from "./dom.js";
-import { day, UNKNOWN } from "./format.js";
+import { day } from "./format.js";
 
-const LEGEND = 26;
 const MARGIN = { left: 46, right: 12, top: 10, bottom: 24 };
 
 /** Where the pointer is on which chart. */
@@ -64,13 +63,18 @@ const area = (band, x, y) => {
  */
 export const lineChart = (box, series, options) => {
   const width = Math.max(box.clientWidth, 240);
-  const height = Math.max(box.clientHeight - LEGEND, 100);
   const times = series.flatMap((each) => each.points.map(([time]) => time));
   const shown = series.filter((each) => each.points.some(([, value]) => value !== null && value !== undefined));
   if (!times.length || !shown.length) {
     box.replaceChildren(h("p", { class: "empty" }, options.empty || "No figures yet."));
     return;
   }
+  const newest = (each) => each.points.reduce((found, [, value], i) => (value === null || value === undefined ? found : i), 0);
+  const told = h("p", { class: "readout" });
+  const values = (of) => shown.map((each) => h("span", { class: `key ${each.kind}` }, `${each.name} ${options.format(each.points[of(each)]?.[1])}`));
+  told.append(...values(newest));
+  box.replaceChildren(told);
+  const height = Math.max(box.clientHeight - told.offsetHeight, 100); // the legend may take two lines
   const [first, last] = [Math.min(...times), Math.max(...times)];
   const x = linear(first, last, MARGIN.left, width - MARGIN.right);
   const y = (options.log ? logarithmic : linear)(...options.domain, height - MARGIN.bottom, MARGIN.top);
@@ -92,15 +96,10 @@ export const lineChart = (box, series, options) => {
   ]);
   const hair = s("line", { class: "hair", y1: MARGIN.top, y2: height - MARGIN.bottom, visibility: "hidden" });
   const svg = s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": options.label }, grid, axis, lines, hair);
-  const told = h("p", { class: "readout" });
-  const values = (index) => shown.map((each) => h("span", { class: `key ${each.kind}` }, `${each.name} ${options.format(each.points[index]?.[1]) || UNKNOWN}`));
-  const tell = (index) => {
-    told.replaceChildren(h("span", { class: "when" }, day(series[0].points[index][0])), ...values(index));
-  };
-  const newest = (each) => each.points.reduce((found, [, value], i) => (value === null || value === undefined ? found : i), 0);
+  const tell = (index) => told.replaceChildren(...values(() => index), h("span", { class: "when" }, day(series[0].points[index][0])));
   const rest = () => {
     hair.setAttribute("visibility", "hidden");
-    told.replaceChildren(...shown.map((each) => h("span", { class: `key ${each.kind}` }, `${each.name} ${options.format(each.points[newest(each)][1])}`)));
+    told.replaceChildren(...values(newest));
   };
   const move = (clientX) => {
     const here = clientX - svg.getBoundingClientRect().left;
@@ -116,8 +115,7 @@ export const lineChart = (box, series, options) => {
     delete pointers[box.id];
     rest();
   });
-  rest();
-  box.replaceChildren(told, svg);
+  box.append(svg);
   if (pointers[box.id] !== undefined) move(pointers[box.id]); // drawn anew under it
 };
 

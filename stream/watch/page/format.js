@@ -41,8 +41,12 @@ export const amount = (value) => {
 export const exactly = (value) =>
   known(value) ? value.toLocaleString("en-GB", { minimumFractionDigits: 2, maximumFractionDigits: 2 }) : UNKNOWN;
 
-/** A score or threshold: three significant digits. */
-export const score = (value) => (known(value) ? (value > 0.999 && value < 1 ? ">0.999" : short.format(value)) : UNKNOWN);
+/** A score or threshold: three significant digits, near 1 of what is missing to it. */
+export const score = (value) => {
+  if (!known(value)) return UNKNOWN;
+  if (value <= 0.99 || value >= 1) return short.format(value);
+  return value.toFixed(Math.min(2 - Math.floor(Math.log10(1 - value)), 8));
+};
 
 export const milliseconds = (value) => {
   if (!known(value)) return UNKNOWN;

@@ -43,14 +43,13 @@ export const showHealth = (now, coverage) => {
 export const showAlarms = (alarms) => {
   const box = at("alarms");
   box.hidden = !alarms.length;
-  keyed(box, alarms, (alarm) => `${alarm.worker} ${alarm.name}`, () => h("article", { class: "alarm" }), (element, alarm) => {
-    const since = `since ${f.clock(Date.parse(alarm.since) / 1000)} UTC`;
-    const text = JSON.stringify([alarm.cause, alarm.look, since]);
+  keyed(box, alarms, (alarm) => alarm.name, () => h("article", { class: "alarm" }), (element, alarm) => {
+    const text = JSON.stringify(alarm);
     if (element.dataset.text === text) return;
     element.dataset.text = text;
     element.replaceChildren(
-      h("h2", {}, h("span", { class: "mark", "aria-hidden": "true" }, "!"), alarm.name.replaceAll("_", " ")),
-      h("p", {}, alarm.cause, " ", h("strong", {}, alarm.look), h("span", { class: "note" }, ` ${since}, ${alarm.worker}`)),
+      h("h2", {}, h("span", { class: "mark", "aria-hidden": "true" }, "!"), alarm.words),
+      h("p", {}, `${alarm.cause}. `, h("strong", {}, `What to look at: ${alarm.look}.`), h("span", { class: "note" }, ` Since ${f.moment(Date.parse(alarm.since) / 1000)} UTC.`)),
     );
   });
 };

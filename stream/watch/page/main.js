@@ -70,6 +70,7 @@ const setRange = (name) => {
   range = name;
   sessionStorage.setItem(RANGE, name);
   delete shown.windows;
+  if (shown.now) showRanges(shown.now.ranges);
   start();
 };
 
@@ -84,7 +85,8 @@ const showRanges = (ranges) => {
   }
   for (const each of ranges) {
     const input = box.querySelector(`input[value="${each.name}"]`);
-    input.disabled = !each.enough && each.name !== range;
+    input.disabled = !each.enough && each.name !== range; // shorter than a window
+    input.parentElement.hidden = input.disabled;
     input.checked = each.name === range;
   }
 };

@@ -26,17 +26,16 @@ const side = (title, value, span, note, kind) =>
     h("p", { class: "what" }, title),
     h("p", { class: "figure", dataset: { figure: kind } }, f.rate(value)),
     whisker(value, span, kind),
-    h("p", { class: "note" }, span ? f.interval(span) : value === null ? note : "no interval"),
-    span && note && h("p", { class: "note" }, note));
+    h("p", { class: "note" }, span ? f.interval(span) : note));
 
 const tile = (name, data) => {
   const estimate = data.estimates[name];
-  const note = estimate.trusted ? "" : estimate.value === null ? estimate.why : `not to be trusted: ${estimate.why}`;
   return h("article", { class: "tile", dataset: { name } },
     h("h3", {}, NAMES[name]),
     h("div", { class: "sides" },
-      side("with labels", data.quality[name], data.intervals[name], data.quality[name] === null ? "no labels yet" : "", "matured"),
-      side("estimated without", estimate.value, estimate.low === null ? null : [estimate.low, estimate.high], note, estimate.trusted ? "estimated" : "estimated doubtful")),
+      side("matured", data.quality[name], data.intervals[name], data.quality[name] === null ? "no labels yet" : "", "matured"),
+      side("estimated", estimate.value, estimate.low === null ? null : [estimate.low, estimate.high], "", estimate.trusted ? "estimated" : "estimated doubtful")),
+    !estimate.trusted && h("p", { class: "note doubt" }, estimate.value === null ? `No estimate: ${estimate.why}.` : `The estimate is not to be trusted: ${estimate.why}.`),
     h("p", { class: "basis" }, data.quality.frauds ? MEANING[name](data.quality) : "–"));
 };
 

@@ -39,9 +39,9 @@ const RATES = [
 /** A rate and its interval. False positives are rare: their bars reach to a common maximum. */
 const measured = (rate, kind, most) =>
   h("td", { class: "measured" }, rate
-    ? [h("span", { class: "value" }, kind === "false_positive_rate" ? f.percent(rate.value) : f.rate(rate.value)),
+    ? h("div", {}, h("span", { class: "value" }, kind === "false_positive_rate" ? f.percent(rate.value) : f.rate(rate.value)),
       whisker(rate.value / most, [rate.low / most, Math.min(rate.high / most, 1)], kind),
-      h("span", { class: "note" }, kind === "false_positive_rate" ? `${f.percent(rate.low)} to ${f.percent(rate.high)}` : f.interval([rate.low, rate.high]))]
+      h("span", { class: "note" }, kind === "false_positive_rate" ? `${f.percent(rate.low)} to ${f.percent(rate.high)}` : f.interval([rate.low, rate.high])))
     : f.UNKNOWN);
 
 const most = (group, kind) =>
@@ -50,7 +50,7 @@ const most = (group, kind) =>
 const table = (group) =>
   h("table", { class: "figures segments" },
     h("caption", {}, `by ${group.field}`, group.left_out ? h("span", { class: "note" }, ` (${group.left_out} more values are rarer)`) : null),
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, group.field), ["Transactions", "Alerts", "Frauds"].map((name) => h("th", { scope: "col" }, name)), RATES.map(([, words]) => h("th", { scope: "col" }, words)))),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, group.field), ["Transactions", "Alerts", "Frauds"].map((name) => h("th", { scope: "col" }, name)), RATES.map(([, words]) => h("th", { scope: "col", class: "measured" }, words)))),
     h("tbody", {}, group.values.map((row) =>
       h("tr", {}, h("th", { scope: "row" }, row.value), cell(f.whole(row.transactions)), cell(f.whole(row.alerts)), cell(f.whole(row.frauds)),
         RATES.map(([kind]) => measured(row[kind], kind, most(group, kind)))))));

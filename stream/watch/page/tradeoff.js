@@ -4,7 +4,7 @@ import { linear } from "./chart.js";
 import { at, h, s, say } from "./dom.js";
 import * as f from "./format.js";
 
-const MARGIN = { left: 46, right: 14, top: 14, bottom: 38 };
+const MARGIN = { left: 46, right: 14, top: 26, bottom: 38 };
 
 let curve = null;
 let inForce = null;
@@ -66,7 +66,7 @@ const draw = () => {
       s("text", { class: "tick", x: x(tick), y: height - MARGIN.bottom + 16, "text-anchor": "middle" }, f.rate(tick)),
     ]),
     s("text", { class: "tick", x: x(1), y: height - 6, "text-anchor": "end" }, "recall →"),
-    s("text", { class: "tick", x: MARGIN.left + 6, y: MARGIN.top + 4 }, "↑ precision"),
+    s("text", { class: "tick", x: MARGIN.left, y: 12 }, "↑ precision"),
     s("path", { class: "band precision", d: band }),
     s("path", { class: "line curve", d: `M${cuts.map((i) => place(i, "precision")).join("L")}` }),
     inForce === null ? null : square(inForce),

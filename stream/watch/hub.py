@@ -29,7 +29,7 @@ _STEP = 0.25
 """Of the threshold, in log-odds: a smaller one is no change to tell of."""
 
 View = dict[str, bytes]
-"""What a page shows, as JSON by part: `now`, `windows` and `alerts`."""
+"""What a page shows, as JSON by part: `now`, `windows`, `alerts` and `challengers`."""
 
 
 class TooManyPages(Exception):  # noqa: N818 - reads as the state it reports
@@ -155,6 +155,7 @@ class Hub:
         with contextlib.suppress(StoreUnavailable):
             marks = self._reader.marks([alert.alert_id for alert in snapshot.alerts])
             shared["alerts"] = _json(figures.alerts(snapshot.alerts, marks))
+            shared["challengers"] = _json(figures.challengers(self._reader.challengers()))
         views = {name: {**shared} for name in ranges}
         for name in ranges:
             with contextlib.suppress(StoreUnavailable):

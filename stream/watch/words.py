@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from stream.core.alarms import KINDS
@@ -15,6 +15,8 @@ UNKNOWN = "–"
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SIDES = {"orig": "origin", "dest": "destination"}
+_SURE = 0.05
+"""Chance below which two deciders are said to differ."""
 
 
 def figure(value: float | None, *, sampled: bool = False) -> str:
@@ -165,6 +167,36 @@ def reason_in_words(reason: Reason) -> str:
 def reasons_in_words(reasons: Sequence[Reason], most: int) -> str:
     """Say the strongest reasons, each once: two half-lives of one history read alike."""
     return ", ".join(list(dict.fromkeys(map(reason_in_words, reasons)))[:most])
+
+
+def disagreement(apart: Mapping[str, float]) -> list[str]:
+    """Return in sentences what the two disagree on, and whether chance would do it.
+
+    >>> lines = disagreement({
+    ...     "frauds_only_in_force": 2, "frauds_only_challenger": 12, "frauds_by_chance": 0.013,
+    ...     "false_only_in_force": 5, "false_only_challenger": 4, "false_by_chance": 1.0})
+    >>> lines[0]
+    'frauds: 2 caught only in force, 12 only by the challenger: more than chance (p 0.013)'
+    >>> lines[1]
+    'false alarms: 5 only in force, 4 only by the challenger: chance would do (p 1)'
+    """
+    lines = []
+    for key, what, verb in (("frauds", "frauds", " caught"), ("false", "false alarms", "")):
+        first, second = apart[f"{key}_only_in_force"], apart[f"{key}_only_challenger"]
+        p = apart[f"{key}_by_chance"]
+        if first == second == 0:
+            lines.append(f"{what}: both the same")
+            continue
+        said = "more than chance" if p < _SURE else "chance would do"
+        lines.append(
+            f"{what}: {first:,.0f}{verb} only in force, {second:,.0f} only by the challenger: "
+            f"{said} ({_chance(p)})"
+        )
+    return lines
+
+
+def _chance(p: float) -> str:
+    return f"p {p:.2g}" if p >= 1e-9 else "p below 1e-9"
 
 
 def _history(side: str, feature: str, value: float, more: bool) -> str | None:

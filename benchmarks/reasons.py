@@ -215,7 +215,7 @@ def main() -> None:
     print(f"{'':<22}{'true alerts':>11}" + "".join(f"{n:>10}" for n in [*table["all"]][1:]))
     for step, found in table.items():
         count, *shares = found.values()
-        print(f"{step:<22}{count:>11}" + "".join(f"{100 * s:>8.0f} %" for s in shares))
+        print(f"{step:<22}{count:>11}" + "".join(f"{100 * s:>8.1f} %" for s in shares))
     cost = {
         "reasons_us_per_alert": 1e6 * detector.reasons_seconds / max(detector.alerts, 1),
         "score_us_per_transaction": 1e6 * model.busy_seconds / detector.transactions,

@@ -13,7 +13,8 @@ unusual, which is made of other features."""
 
 _HALF_LIFE = re.compile(r"_[0-9.e+]+h$")
 _FAMILIES = {
-    "orig_balance": {"orig_balance", "orig_balance_missing", "amount_to_balance", "drains"},
+    "orig_balance": {"orig_balance", "orig_balance_missing"},
+    "drains": {"drains", "amount_to_balance"},
     "dest_balance": {"dest_balance", "dest_balance_missing", "dest_empty"},
     HOUR: {"hour_sin", "hour_cos"},
     **{
@@ -32,9 +33,9 @@ _FAMILY_OF = {feature: family for family, members in _FAMILIES.items() for featu
 def family(name: str) -> str:
     """Return the family of a feature; one of nobody else's kind is a family of its own.
 
-    All half-lives of a history are of one family, and so are the amount beside the origin's
-    balance, how often and how lately an account was active, the ways to compare an amount with its
-    usual ones, and what its labels say.
+    All half-lives of a history are of one family, and so are the ways to say what an amount takes
+    of the balance, how often and how lately an account was active, the ways to compare an amount
+    with its usual ones, and what its labels say.
 
     >>> family("orig_count_24h"), family("orig_since"), family("dest_count_1h")
     ('orig_activity', 'orig_activity', 'dest_activity')

@@ -124,7 +124,7 @@ def _prior_moved(target: Tally, past: Past) -> Iterator[str]:
     How much it usually varies is told by the median difference between one block and the next (von
     Neumann's successive differences), newer ones counting for more: a slow change, as while a model
     still learns, is not to hide a sudden one. As a median of few says little, blocks are cut
-    shorter where there are less than `_VARIED`.
+    shorter where there are less than `_VARIED`, and vary the more for it.
     """
     size = max(min(past.size, len(past.windows) // _VARIED), 1)
     blocks = past.windows.blocks(size)
@@ -136,7 +136,8 @@ def _prior_moved(target: Tally, past: Past) -> Iterator[str]:
     before, now = shares[:-1], float(shares[-1])
     weights = weights_of(len(blocks), size)
     usual = _median(before, weights)
-    spread = _NORMAL / math.sqrt(2) * _median(np.abs(np.diff(before)), weights[1:])
+    steps = _median(np.abs(np.diff(before)), weights[1:])
+    spread = _NORMAL * steps / math.sqrt(2) * math.sqrt(size / past.asked)
     chance = 1 / math.sqrt(float(announced[-1]))
     if abs(now - usual) > max(math.log(PRIOR_FACTOR), MOVED * math.hypot(spread, chance)):
         yield f"{math.exp(now):.2%} frauds are announced, {math.exp(usual):.2%} before"

@@ -29,6 +29,7 @@ PRIOR_FACTOR = 1.5
 _CLASSES = 10
 _NORMAL = 1.4826
 """Standard deviation of a normal distribution over its median deviation."""
+_VARIED = 8
 _NEWEST = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Blocks, the newest windows, in which a change of calibration is looked for."""
 
@@ -120,19 +121,23 @@ def _unlike(target: Tally, past: Past) -> Iterator[str]:
 def _prior_moved(target: Tally, past: Past) -> Iterator[str]:
     """Whether a larger or smaller share of frauds is announced than in the past.
 
-    How much it varied is told by the median deviation from the median, newer blocks counting for
-    more: a few blocks of a model that still knew little are to count for nothing.
+    How much it usually varies is told by the median difference between one block and the next (von
+    Neumann's successive differences), newer ones counting for more: a slow change, as while a model
+    still learns, is not to hide a sudden one. As a median of few says little, blocks are cut
+    shorter where there are less than `_VARIED`, and vary the more for it.
     """
-    blocks = past.blocks
+    size = max(min(past.size, len(past.windows) // _VARIED), 1)
+    blocks = past.windows.blocks(size)
     if len(blocks) < LEAST_BLOCKS:
         return
     every = [*(blocks.part(slice(i, i + 1)).added() for i in range(len(blocks))), target]
     announced = np.maximum([past.announced(of) for of in every], 0.5)
     shares = np.log(announced / np.maximum([of.scored.sum() for of in every], 1.0))
     before, now = shares[:-1], float(shares[-1])
-    weights = weights_of(len(blocks), past.size)
+    weights = weights_of(len(blocks), size)
     usual = _median(before, weights)
-    spread = _NORMAL * _median(np.abs(before - usual), weights)
+    steps = _median(np.abs(np.diff(before)), weights[1:])
+    spread = _NORMAL * steps / math.sqrt(2) * math.sqrt(size / past.asked)
     chance = 1 / math.sqrt(float(announced[-1]))
     if abs(now - usual) > max(math.log(PRIOR_FACTOR), MOVED * math.hypot(spread, chance)):
         yield f"{math.exp(now):.2%} frauds are announced, {math.exp(usual):.2%} before"

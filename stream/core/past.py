@@ -22,10 +22,12 @@ Floats = NDArray[np.float64]
 class Past(NamedTuple):
     """Matured windows one below the other, in blocks of `size` too, and the shifts that fit them.
 
+    `asked` is how many windows are estimated: as many as a block has, where enough have matured.
     `flagged` is the shift of what was flagged, `passed` that of the rest.
     """
 
     windows: Tally
+    asked: int
     size: int
     blocks: Tally
     flagged: Shift
@@ -37,14 +39,14 @@ class Past(NamedTuple):
         return float(of.flagged @ expit(flagged) + of.passed @ expit(passed))
 
 
-def past_of(windows: Tally, size: int) -> Past:
+def past_of(windows: Tally, asked: int) -> Past:
     """Cut what has matured, oldest first, into blocks of so many windows, and fit the shifts."""
-    size = max(min(size, len(windows) // LEAST_BLOCKS), 1)
+    size = max(min(asked, len(windows) // LEAST_BLOCKS), 1)
     blocks = windows.blocks(size)
     weights = weights_of(len(blocks), size)
     flagged = fit(blocks.labelled_flagged, blocks.caught, weights)
     passed = fit(blocks.labelled_passed, blocks.missed, weights)
-    return Past(windows, size, blocks, flagged, passed)
+    return Past(windows, asked, size, blocks, flagged, passed)
 
 
 def weights_of(blocks: int, size: int) -> Floats:

@@ -35,7 +35,7 @@ _CLUSTERS = 4.0
 _MEDIAN_CHI_SQUARED = 0.455
 _FEW_DAYS = 3
 """Days before that are needed to compare with."""
-_GROWN = 200
+GROWN = 200
 """Frauds that a model has learned from before its scores and decisions are held to anything."""
 _ENOUGH = 60
 """Alerts to expect before the last day is enough."""
@@ -181,7 +181,7 @@ def psi(newest: Floats, before: Floats) -> float | None:
 
 def _grown(days: Days, end: int) -> bool:
     """Whether the model had grown up a day before that day began."""
-    return days.learned_frauds(end + days.per_day) >= _GROWN
+    return days.learned_frauds(end + days.per_day) >= GROWN
 
 
 def _frauds(day: Day) -> tuple[float, float]:

@@ -60,8 +60,7 @@ KINDS = {
     ),
     FEATURE_MISSING: Kind(
         "a field has gone missing",
-        "share of the last block without the field; limit: where half of those that had it "
-        "have not",
+        "share of the last block without the field; limit: half of what had it has not",
         "the field at its producer",
     ),
     LABELS_SILENT: Kind(

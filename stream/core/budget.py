@@ -222,10 +222,12 @@ class BudgetThreshold:
         return self.used_up[1], self.allowance(self.used_up[0])
 
     def _note_used_up(self, traffic: Traffic, period: int, to_come: float) -> None:
-        known = self.used_up is not None and self.used_up[0] == period
-        # On the first day nobody knows what is to come.
-        if not known and traffic.whole and self.allowance(period) > 0:
-            self.used_up = (period, to_come / max(to_come + self._seen.get(period, 0), 1.0))
+        if self.used_up is not None and self.used_up[0] == period:
+            return
+        whole = to_come + self._seen.get(period, 0)
+        # On the first day nobody knows what is to come; and in a few looks nothing is controlled.
+        if traffic.whole and whole >= _LOOKS_AHEAD * self.every and self.allowance(period) > 0:
+            self.used_up = (period, to_come / whole)
 
     def _to_come(self, traffic: Traffic, period: int, now: float) -> tuple[float, float]:
         """Return the transactions to expect in the rest of the period and in the whole next one."""

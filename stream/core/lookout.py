@@ -122,6 +122,8 @@ class Lookout:
         """Whether the budget in force, that of the partitions here together, ended early."""
         if detector.model.threshold.value is not None:
             return Finding(BUDGET_EXHAUSTED, False, 0.0, _EARLY, "labels decide")
+        if 1.0 <= detector.model.learned_prior.frauds < rules.GROWN:
+            return None  # its scores move too much to be rationed; those of no label do not
         found = [shard.budget.early() for shard in detector.shards.values()]
         early, alerts = sum(share for share, _ in found) / len(found), sum(n for _, n in found)
         too_early = early >= _EARLY and alerts >= _FEW_ALERTS

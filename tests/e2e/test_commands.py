@@ -20,6 +20,8 @@ from stream.io.store import StoreReader
 COMMANDS = (
     "demo",
     "detect",
+    "replay",
+    "audit",
     "watch",
     "metrics",
     "alerts",
@@ -70,6 +72,24 @@ def test_a_policy_or_learner_that_is_not_known_is_a_usage_error(tmp_path: Path) 
         failed = weir("detect", WEIR_BUS=bus, **setting)
         assert failed.returncode == 2, failed.stderr
         assert "give" in failed.stderr.lower()
+        assert "Traceback" not in failed.stderr
+
+
+def test_looking_back_where_nothing_was_decided_fails_with_what_to_do(tmp_path: Path) -> None:
+    bus = {"WEIR_BUS": f"sqlite:///{tmp_path}/bus.db", "WEIR_REDIS": "redis://127.0.0.1:1/0"}
+    assert weir("replay", "--from", "7d", **bus).returncode == 3
+    assert weir("topics", "create", **bus).returncode == 0
+    for command, code, says in (
+        (("replay", "--from", "7d"), 1, "weir detect"),
+        (("replay", "--from", "7d", "--learner", "magic"), 2, "magic"),
+        (("replay", "--from", "soon"), 2, "beginning"),
+        (("audit", "--out", f"{tmp_path}/out"), 3, "WEIR_REDIS"),
+        (("audit", "--out", f"{tmp_path}/out", "--without-redis"), 1, "no example"),
+        (("audit", "--out", f"{tmp_path}/bus.db", "--without-redis"), 2, "--out"),
+    ):
+        failed = weir(*command, **bus)
+        assert failed.returncode == code, failed.stderr
+        assert says in failed.stderr
         assert "Traceback" not in failed.stderr
 
 

@@ -54,7 +54,7 @@ def chart(
     drawn.append(_legend(lines))
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}" '
-        f'font-size="11">{"".join(drawn)}</svg>'
+        f'font-size="12.5">{"".join(drawn)}</svg>'
     )
 
 
@@ -155,5 +155,5 @@ def _legend(lines: Sequence[Line]) -> str:
             f'<rect x="{x:.0f}" y="8" width="10" height="10" rx="3" fill="var(--s{number})"/>'
             f'<text x="{x + 15:.0f}" y="17" fill="var(--ink)">{escape(line.name)}</text>'
         )
-        x += 32 + 6.2 * len(line.name)
+        x += 34 + 6.8 * len(line.name)
     return drawn

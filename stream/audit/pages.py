@@ -13,6 +13,7 @@ _STYLE = """
   h2.part { font-size: 19px; margin: 36px 0 12px; }
   p.note { color: var(--muted); margin: 0 0 14px; max-width: 75ch; }
   section .scroll { border: 0; padding: 0; margin: 0; }
+  .figures tbody th { white-space: nowrap; }
   .apart { font-weight: 650; }
 """
 

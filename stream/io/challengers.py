@@ -70,8 +70,9 @@ class ChallengerWriter:
         keys = self._keys
         for report in reports:
             with self._client.pipeline(transaction=True) as pipe:
-                text = report.model_dump_json()
-                pipe.set(keys.challenger(report.name), text, ex=self._expiry_seconds)
+                key = keys.challenger(report.name)
+                pipe.hset(key, mapping={"report": report.model_dump_json()})
+                pipe.expire(key, self._expiry_seconds)
                 pipe.zadd(keys.challengers, {report.name: report.reported_at.timestamp()})
                 pipe.zremrangebyscore(keys.challengers, "-inf", time.time() - self._expiry_seconds)
                 pipe.expire(keys.challengers, self._expiry_seconds)

@@ -110,7 +110,7 @@ class Keys(NamedTuple):
         return f"{self.prefix}:challengers"
 
     def challenger(self, name: str) -> str:
-        """STRING `weir:challenger:NAME`: the `ChallengerReport` (JSON).
+        """HASH `weir:challenger:NAME`: in its one field `report` the `ChallengerReport` (JSON).
 
         It is also the prefix of the keys that hold the challenger's windows.
         """
@@ -404,8 +404,11 @@ class StoreReader:
         Those have `Keys.challenger(name)` for a prefix.
         """
         with self._available():
-            names: Any = sorted(self._client.zrange(self._keys.challengers, 0, -1))
-            texts: Any = self._client.mget([self._keys.challenger(n) for n in names] or [""])
+            names: Any = self._client.zrange(self._keys.challengers, 0, -1)
+            with self._client.pipeline(transaction=False) as pipe:
+                for name in sorted(names):
+                    pipe.hmget(self._keys.challenger(name), ["report"])
+                texts = [text for (text,) in pipe.execute()]
         reports = []
         for text in texts:
             if text is not None:

@@ -26,11 +26,11 @@ CLEAN = {name: value for name, value in os.environ.items() if not name.startswit
 COMMANDS = (
     "demo",
     "detect",
+    "replay",
+    "audit",
     "watch",
     "metrics",
     "dashboard",
-    "replay",
-    "audit",
     "alerts",
     "dead-letters",
     "topics",
@@ -71,6 +71,26 @@ def test_a_policy_or_learner_that_is_not_known_is_a_usage_error(tmp_path: Path, 
         failed = weir("detect", WEIR_BUS=bus, **setting)
         assert failed.code == 2, failed.err
         assert "give" in failed.err.lower()
+        assert "Traceback" not in failed.err
+
+
+def test_looking_back_where_nothing_was_decided_fails_with_what_to_do(
+    tmp_path: Path, weir: Weir
+) -> None:
+    bus = {"WEIR_BUS": f"sqlite:///{tmp_path}/bus.db", "WEIR_REDIS": "redis://127.0.0.1:1/0"}
+    assert weir("replay", "--from", "7d", **bus).code == 3
+    assert weir("topics", "create", **bus).code == 0
+    for command, code, says in (
+        (("replay", "--from", "7d"), 1, "weir detect"),
+        (("replay", "--from", "7d", "--learner", "magic"), 2, "magic"),
+        (("replay", "--from", "soon"), 2, "beginning"),
+        (("audit", "--out", f"{tmp_path}/out"), 3, "WEIR_REDIS"),
+        (("audit", "--out", f"{tmp_path}/out", "--without-redis"), 1, "no example"),
+        (("audit", "--out", f"{tmp_path}/bus.db", "--without-redis"), 2, "--out"),
+    ):
+        failed = weir(*command, **bus)
+        assert failed.code == code, failed.err
+        assert says in failed.err
         assert "Traceback" not in failed.err
 
 

@@ -36,9 +36,9 @@ from tests.servers.worker import Memory
 from tests.streams import everything, labels, rows, settings, topics
 
 DELAY = timedelta(hours=3)
-ROWS = rows(3_000, clients=600)
+ROWS = rows(2_000, clients=400)
 """With accounts that come again: their history matters."""
-SINCE = utc(ROWS[1_500].time_seconds)
+SINCE = utc(ROWS[1_000].time_seconds)
 ALL = timedelta(days=365)
 
 
@@ -180,8 +180,8 @@ def test_so_does_a_committee_over_several_partitions_and_runs_of_the_worker(
     bus = f"sqlite:///{tmp_path / 'bus.db'}"
     chosen = settings(bus=bus, redis=redis, learner="auto", partitions=3)
     connect(bus).create_topics(topic_specs(chosen))
-    for begin in (0, 2_000):
-        publish(chosen, ROWS[begin : begin + 2_000])
+    for begin in (0, 1_200):
+        publish(chosen, ROWS[begin : begin + 1_200])
         work(chosen)
     assert decided_once_more(chosen, None, from_log=False) == scored(chosen)
 
@@ -323,11 +323,11 @@ def test_a_replay_that_follows_goes_on_with_what_is_decided_meanwhile(
     stop = Event()
 
     def more() -> None:
-        publish(chosen, ROWS[1_000:1_500])
+        publish(chosen, ROWS[1_000:1_400])
         work(chosen)
         Timer(5.0, stop.set).start()
 
     Timer(0.5, more).start()
     report = replayed(chosen, follow=True, stop=stop)
-    assert report.in_force["transactions"] == 1_500
+    assert report.in_force["transactions"] == 1_400
     assert report.challenger == report.in_force

@@ -117,13 +117,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         servers.callback(kafka.stop)
         kafka.start()
         rules = re.findall(r"^user \w+ (?:on|off).*$", PAGE, re.MULTILINE)
-        assert len(rules) == 3
+        assert len(rules) == 4
         users = re.sub(r"user (\w+) on >PASSWORD", rf"user \1 on >{MARK}-\1", "\n".join(rules))
         redis = SecuredRedis(folder, kafka.authority, users + "\n", "localhost")
         servers.callback(redis.stop)
         redis.start()
         kafka.grant("User:worker", {("TRANSACTIONAL_ID", "lent/*"): ("WRITE", "DESCRIBE")})
-        for role in ("admin", "producer", "worker", "viewer", "operator"):
+        for role in ("admin", "producer", "worker", "viewer", "operator", "analyst"):
             kafka.add_user(role, f"{MARK}-{role}", rights(role), "SCRAM-SHA-512")
         yield Place(folder, kafka, redis)
 
@@ -152,6 +152,13 @@ def test_each_role_does_its_part_of_the_journey_with_no_more_rights_than_documen
     replayed = weir("dead-letters", "replay", **place.role("operator"))
     assert replayed.code == 0, replayed.err
     viewer = place.role("viewer")
+    analyst = place.role("analyst")
+    tried = weir("replay", "--from=beginning", "--threshold=f_beta:2", **analyst)
+    assert tried.code == 0, tried.err
+    assert "WARNING" not in tried.err
+    as_viewer_of_redis = {name: viewer[name] for name in viewer if "REDIS" in name}
+    audited = weir("audit", f"--out={tmp_path}/audit", **analyst | as_viewer_of_redis)
+    assert audited.code == 0, audited.err
     alerts = weir("alerts", "--json", **viewer)
     assert alerts.code == 0, alerts.err
     shown = weir("watch", "--once", "--plain", **viewer)

@@ -45,10 +45,12 @@ CHANGE_DAY, DAYS = 28, 42
 GENERATED: dict[str, dict[str, Any]] = {
     "stable": {},
     "shift": {"shifts": (Shift(CHANGE_DAY, 5.0),)},
-    "fewer": {"shifts": (Shift(CHANGE_DAY, 0.2),)},
-    "pattern": {"new_patterns": (NewPattern(CHANGE_DAY, "structuring"),)},
+    "fewer": {"shifts": (Shift(CHANGE_DAY, 0.25),)},
+    "pattern": {
+        "new_patterns": (NewPattern(CHANGE_DAY, "structuring"), NewPattern(CHANGE_DAY, "probe"))
+    },
 }
-"""Scenarios by name: five times the frauds, a fifth of them, or a new pattern of fraud."""
+"""Scenarios by name: five times the frauds, a quarter of them, or two new patterns of fraud."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,12 +38,14 @@ class Place:
         self._processes: list[subprocess.Popen[str]] = []
         assert self.start("stream", "topics", "create").wait(PATIENCE_SECONDS) == 0
 
-    def start(self, module: str, *command: str) -> subprocess.Popen[str]:
+    def start(
+        self, module: str, *command: str, stdout: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[str]:
         """Start a command of `stream` or `producers`."""
         process = subprocess.Popen(
             [sys.executable, "-m", module, *command],
             env=self._env,
-            stdout=subprocess.DEVNULL,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -52,9 +54,9 @@ class Place:
 
     def dashboard(self) -> tuple[subprocess.Popen[str], str]:
         """Start the web page; return its process, and its link with the token."""
-        process = self.start("stream", "dashboard", "--port=0")
-        assert process.stderr is not None
-        for line in process.stderr:
+        process = self.start("stream", "dashboard", "--port=0", stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        for line in process.stdout:
             if found := re.search(r"http://\S+#token=\S+", line):
                 return process, found[0]
         raise RuntimeError("the dashboard ended before it served the page")

@@ -30,6 +30,7 @@ from stream.core.detector import Detector
 from stream.core.estimate import Estimate, estimate
 from stream.core.evaluate import Graded, Row, Scorecard, evaluate
 from stream.core.model import Model
+from stream.core.scored import Scored
 from stream.core.tally import Tally, tally
 from stream.core.windows import Windows, measure
 from stream.events import WindowReport
@@ -41,13 +42,15 @@ WEEK_DAYS = 7
 NEAR = 0.05
 FIGURES = ("precision", "recall", "average_precision")
 CHANGE_DAY, DAYS = 28, 42
-GENERATED = {
+GENERATED: dict[str, dict[str, Any]] = {
     "stable": {},
     "shift": {"shifts": (Shift(CHANGE_DAY, 5.0),)},
-    "fewer": {"shifts": (Shift(CHANGE_DAY, 0.2),)},
-    "pattern": {"new_patterns": (NewPattern(CHANGE_DAY, "structuring"),)},
+    "fewer": {"shifts": (Shift(CHANGE_DAY, 0.25),)},
+    "pattern": {
+        "new_patterns": (NewPattern(CHANGE_DAY, "structuring"), NewPattern(CHANGE_DAY, "probe"))
+    },
 }
-"""Scenarios by name: five times the frauds, a fifth of them, or a new pattern of fraud."""
+"""Scenarios by name: five times the frauds, a quarter of them, or two new patterns of fraud."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +90,11 @@ def windows_of(graded: Graded, seconds: int) -> list[tuple[WindowReport, WindowR
     for times, scores, alerts, amounts, frauds in zip(
         *(np.split(column, days) for column in graded), strict=True
     ):
-        windows.decided(times, scores, alerts, amounts, {})
+        codes = np.zeros((len(times), 2), dtype=np.int16)
+        scored = Scored(times, scores, alerts, amounts, codes)
+        windows.decided(scored, {})
         waiting = windows.changed()
-        windows.labelled(times, scores, alerts, amounts, frauds)
+        windows.labelled(scored, frauds)
         found += zip(waiting, windows.changed(), strict=True)
     return found
 

@@ -23,6 +23,7 @@ from producers.columns import COLUMNS, TableError
 from producers.options import RefusedFlag
 from stream import __doc__ as journey
 from stream import dead_letters as letters
+from stream.audit import AuditError
 from stream.collector import collect_rarely
 from stream.evaluation import OF_THE_BUS, GradingError, RequestError
 from stream.events import Alert, Decided, Example, Label, Transaction
@@ -45,6 +46,7 @@ from stream.io.security import (
 )
 from stream.log import configure
 from stream.settings import CREDENTIALS, PASSWORDS, OwnError, Settings
+from stream.shadow import ReplayError
 
 if TYPE_CHECKING:
     from stream.io.store import StoreReader
@@ -89,6 +91,8 @@ _ENDINGS: dict[type[Exception], int] = {  # the first that fits
     RequestError: EXIT_USAGE,
     TableError: EXIT_FAILURE,
     GradingError: EXIT_FAILURE,
+    ReplayError: EXIT_FAILURE,
+    AuditError: EXIT_FAILURE,
     SecurityError: EXIT_USAGE,
     BusAddressError: EXIT_USAGE,
     BusRefused: EXIT_REFUSED,
@@ -328,6 +332,27 @@ def evaluate(settings: Settings, args: argparse.Namespace) -> int:
     return run_evaluation(settings, args)
 
 
+def replay(settings: Settings, args: argparse.Namespace) -> int:
+    """Decide once more, with other settings, what was decided."""
+    from stream.shadow.command import run_replay
+    from stream.shadow.request import CHALLENGED, request_of
+
+    collect_rarely()
+    given = {name: value for name, value in vars(args).items() if name not in CHALLENGED}
+    in_force = load_settings(argparse.Namespace(**given))
+    run_replay(request_of(settings, in_force, args), stop_on_signals())
+    return EXIT_OK
+
+
+def audit(settings: Settings, args: argparse.Namespace) -> int:
+    """Write what was learned from, what was done about its balance, and how it did."""
+    from stream.audit.command import request_of, run_audit
+
+    collect_rarely()
+    run_audit(settings, request_of(args), stop_on_signals())
+    return EXIT_OK
+
+
 def stop_on_signals() -> Event:
     """Return an event that SIGTERM or SIGINT sets; a second one ends the process at once."""
     stop = Event()
@@ -355,16 +380,29 @@ def duration(text: str) -> timedelta:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
 
 
-def _moment(text: str) -> datetime:
-    """Read a moment such as 2026-01-31 or 2026-01-31T18:00; without an offset it is UTC."""
-    from producers.options import moment as read
+def _moment(text: str) -> datetime | timedelta | None:
+    from stream.shadow.request import moment
 
     try:
-        return read(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no time such as 2026-01-31 or 2026-01-31T18:00Z"
-        ) from None
+        return moment(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+
+def _instant(text: str) -> datetime | None:
+    found = _moment(text)
+    if isinstance(found, timedelta):
+        raise argparse.ArgumentTypeError(f"{text!r}: write a time such as 2026-03-01")
+    return found
+
+
+def _key_name(text: str) -> str:
+    from stream.shadow.request import name_of_key
+
+    try:
+        return name_of_key(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
 
 
 def _count(text: str) -> int:
@@ -473,6 +511,8 @@ def _parser() -> argparse.ArgumentParser:
     _settings_flags(sub)
 
     _evaluate_flags(command("evaluate", evaluate, "the detector over a table, graded; no broker"))
+
+    _looking_back(command)
 
     sub = command("watch", watch, "the rolling metrics, live")
     sub.add_argument("--plain", action="store_true", help="plain lines even on a terminal")
@@ -711,14 +751,128 @@ def _alert_flags(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--json", action="store_true", help="one JSON object a line, as on the topic")
     sub.add_argument("--limit", type=_count, metavar="N", help="end after so many")
     sub.add_argument(
-        "--since", type=_moment, metavar="TIME", help="event time from which on, ISO 8601, as UTC"
+        "--since", type=_instant, metavar="TIME", help="event time from which on, ISO 8601, as UTC"
     )
-    sub.add_argument("--until", type=_moment, metavar="TIME", help="event time before which")
+    sub.add_argument("--until", type=_instant, metavar="TIME", help="event time before which")
     sub.add_argument("--min-score", type=_share, metavar="SCORE", help="of this score or more")
     sub.add_argument("--min-amount", type=_amount, metavar="AMOUNT", help="of this amount or more")
     sub.add_argument("--type", metavar="TYPE", help="of this type")
     sub.add_argument("--account", metavar="NAME", help="from or to this account")
     sub.add_argument("--transaction-id", metavar="ID", help="of this transaction")
+
+
+def _looking_back(command: Callable[..., argparse.ArgumentParser]) -> None:
+    _replay_flags(
+        command("replay", replay, "what other settings would have decided; publishes nothing")
+    )
+    _audit_flags(command("audit", audit, "a report of what was learned from, and of its balance"))
+
+
+_REPLAY = """\
+A challenger: decides once more what the workers have decided, from --from on, with other settings,
+and compares. It reads transactions, labels, decisions and the training log; it joins no group,
+publishes nothing, and writes to Redis under a prefix of its own. (To publish the rows of a table
+instead: weir-produce replay.) See docs/replay.md.
+
+  weir replay --from 7d --threshold precision_at_least:0.8
+  weir replay --from 2026-03-01 --learner linear --rebalance none --name plain --json plain.json
+  weir replay --from 1d --threshold cost:25 --follow
+"""
+_REPLAY_VALUES = """\
+values:
+  TIME           2026-03-01, 2026-03-01T12:00:00Z, or a duration such as 7d: so long before the
+                 newest transaction that was decided, all in event time; or: beginning
+  DURATION       90s, 30m, 1h, 7d or 1d12h
+
+"""
+_NOT_OF_A_REPLAY = (
+    *("group", "worker_id", "state_dir", "partitions", "max_message_bytes", "delivery"),
+    *("reject_share", "reject_window", "checkpoint_seconds", "bus_patience_seconds"),
+    *("alerts_topic", "dead_letters_topic", "state_topic", "align_seconds", "learning_budget_us"),
+)
+
+
+def _replay_flags(sub: argparse.ArgumentParser) -> None:
+    sub.description, sub.epilog = _REPLAY, _REPLAY_VALUES + EXITS
+    sub.add_argument(
+        "--from",
+        dest="since",
+        type=_moment,
+        required=True,
+        metavar="TIME",
+        help="transactions count from this event time on",
+    )
+    sub.add_argument(
+        "--warm",
+        type=duration,
+        default="7d",
+        metavar="DURATION",
+        help="decide so much from before it, too, so that account history is warm; it does not "
+        "count (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--unlearned",
+        action="store_true",
+        help="begin with a model that knows nothing; default: it has learned the training log up "
+        "to there, as the model in force had",
+    )
+    sub.add_argument("--follow", action="store_true", help="go on with what is decided, until told")
+    sub.add_argument(
+        "--name",
+        type=_key_name,
+        metavar="NAME",
+        help="of the challenger in Redis (default: made of the settings that are its own)",
+    )
+    sub.add_argument("--json", type=_to_write, metavar="FILE", help="write the comparison as JSON")
+    sub.add_argument(
+        "--false-alarm-cost",
+        type=_amount,
+        metavar="AMOUNT",
+        help="for the figure `cost` (default: that of a threshold cost:AMOUNT)",
+    )
+    sub.add_argument_group(
+        "the challenger's own",
+        "--threshold, --learner, --rebalance, --target-share, --features and --alert-budget below; "
+        "all other settings are to be as in force",
+    )
+    _settings_flags(sub, exclude=_NOT_OF_A_REPLAY)
+
+
+_AUDIT = """\
+Writes DIR/audit.html and DIR/audit.json: class balance by day and what was done about it,
+thresholds, metrics and segments with intervals, corrections, alarms, and a digest of the training
+log by which the audit can be repeated. See docs/audit.md.
+
+  weir audit --out audit
+  weir audit --from 2026-03-01 --to 2026-04-01 --out march --refold
+"""
+
+
+def _audit_flags(sub: argparse.ArgumentParser) -> None:
+    sub.description = _AUDIT
+    about = "time of the transactions: 2026-03-01 or 2026-03-01T12:00:00Z, UTC unless it says"
+    sub.add_argument(
+        "--from", dest="since", type=_instant, metavar="TIME", help=f"first {about} (default: all)"
+    )
+    sub.add_argument(
+        "--to", dest="until", type=_instant, metavar="TIME", help="before this one (default: all)"
+    )
+    sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="made if need be")
+    sub.add_argument(
+        "--refold",
+        action="store_true",
+        help="learn the whole log anew: does it come to the model in force, and what has drifted?",
+    )
+    sub.add_argument(
+        "--until-position",
+        type=_count,
+        metavar="N",
+        help="read the log up to there: what an earlier audit read (default: all of it)",
+    )
+    sub.add_argument(
+        "--without-redis", action="store_true", help="of the training log alone: no windows"
+    )
+    _settings_flags(sub, exclude=_NOT_OF_A_REPLAY)
 
 
 def _settings_flags(

@@ -94,9 +94,10 @@ class Reason(BaseModel):
     feature: str
     value: float
     habit: float
-    """What is usual for the feature among legitimate examples of this stream."""
+    """What is usual for the feature among legitimate examples of the same type."""
     effect: float
-    """Log-odds that the score loses when the feature is set to its habit."""
+    """Log-odds that the score loses when the feature and those that tell the same are set to their
+    habit."""
 
 
 class Activity(BaseModel):
@@ -334,6 +335,30 @@ class LiveReport(BaseModel):
     """Each member's share of the vote."""
     alarms: tuple[Alarm, ...] = ()
     """Those that are raised now."""
+
+
+class ChallengerReport(BaseModel):
+    """What came of other settings over the same transactions (`weir replay`), as far as it is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    settings: dict[str, str]
+    """Those that it has in place of the ones in force."""
+    reported_at: AwareDatetime
+    done: bool
+    """Whether it has come to the end, or was told to stop."""
+    graded_from: AwareDatetime | None
+    """Event time from which transactions count; None: from the first."""
+    event_time: AwareDatetime | None
+    """Event time of the newest transaction decided once more."""
+    in_force: dict[str, int | float | None]
+    """Measures of what was decided, over exactly the transactions that the challenger decided."""
+    challenger: dict[str, int | float | None]
+    """The same of the challenger."""
+    apart: dict[str, int | float]
+    """What they disagree on, and how likely chance alone would part them so far: see
+    `core.comparison.Disagreement`."""
 
 
 def event_seconds(timestamp: datetime | None, step: int | None, step_origin: datetime) -> float:

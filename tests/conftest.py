@@ -1,16 +1,21 @@
-"""Real servers for the tests that need them: started once, stopped whatever happens."""
+"""Real servers for the tests that need them, started once, and commands run in this process."""
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 from playwright.sync_api import Browser
 
+from stream.__main__ import main
+from tests.commands import Ended, Weir
 from tests.servers import browser
 from tests.servers import kafka as kafka_server
 from tests.servers import redis as redis_server_
@@ -89,3 +94,27 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def unique() -> str:
     """A prefix for topics, groups and keys that no other test has."""
     return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def weir(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Weir]:
+    """Runs a command by its entry point, without the time that an interpreter takes to start."""
+    handlers = list(logging.getLogger().handlers)
+    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def run(*command: str, entry: Callable[..., int] = main, **env: str) -> Ended:
+        for name in [name for name in os.environ if name.startswith("WEIR_")]:
+            monkeypatch.delenv(name)
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        try:
+            code = entry(command)
+        except SystemExit as end:  # from argparse
+            code = int(end.code or 0)
+        return Ended(code, *capsys.readouterr())
+
+    yield run
+    logging.getLogger().handlers = handlers  # the one of the command writes to what was captured
+    for number, handler in signals.items():
+        signal.signal(number, handler)

@@ -83,7 +83,7 @@ def opened(browser: Browser, link: str, scheme: Scheme, size: tuple[int, int]) -
     )
     page = context.new_page()
     page.goto(link)
-    page.wait_for_selector('body[data-shown="alerts now windows"]')
+    page.wait_for_selector('body[data-shown="alerts challengers now windows"]')
     page.wait_for_timeout(1500)  # one look more, with all in its place
     return page
 

@@ -1,4 +1,4 @@
-"""Alarms: what people should look at, by name, and when one is raised and when it is over."""
+"""Each alarm is raised by what it is for, on a real worker, and told once; quiet traffic: none."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ KINDS = {
     SCORE_DRIFT: Kind(
         "scores have drifted",
         "population stability index (PSI) of the last day's scores against the days before; "
-        "limit: 0.25, or three times what has been usual",
+        "limit: 0.1, or three times what has been usual",
         "what has changed in the traffic: types, amounts, fields, a producer",
     ),
     CALIBRATION_DRIFT: Kind(
@@ -60,7 +60,7 @@ KINDS = {
     ),
     FEATURE_MISSING: Kind(
         "a field has gone missing",
-        "share of the last block without the field; limit: one half",
+        "share of the last block without the field; limit: half of what had it has not",
         "the field at its producer",
     ),
     LABELS_SILENT: Kind(
@@ -96,7 +96,7 @@ class Finding(NamedTuple):
     limit: float
     cause: str
     sure: bool = False
-    """Strong enough to be raised at the first look."""
+    """Strong enough for one look: it is raised, or over, at the first."""
 
 
 class Changes(NamedTuple):
@@ -150,7 +150,7 @@ class Alarms:
                 self._row.pop(name, None)
                 continue
             self._row[name] = self._row.get(name, 0) + 1
-            if self._row[name] < self.looks and not (found.holds and found.sure):
+            if self._row[name] < self.looks and not found.sure:
                 continue
             del self._row[name]
             if before:

@@ -201,7 +201,7 @@ class BudgetThreshold:
         )
         if left <= 0:
             self.value = 1.0
-            self._note_used_up(self._period, to_come)
+            self._note_used_up(self.traffic, self._period, to_come)
         self._gap = min(
             self.every, max(min(_SHORTEST_GAP, self.every), int(to_come / _LOOKS_AHEAD))
         )
@@ -221,10 +221,13 @@ class BudgetThreshold:
             return 0.0, self.allowance(period)
         return self.used_up[1], self.allowance(self.used_up[0])
 
-    def _note_used_up(self, period: int, to_come: float) -> None:
-        known = self.used_up is not None and self.used_up[0] == period
-        if not known and self.allowance(period) > 0:
-            self.used_up = (period, to_come / max(to_come + self._seen.get(period, 0), 1.0))
+    def _note_used_up(self, traffic: Traffic, period: int, to_come: float) -> None:
+        if self.used_up is not None and self.used_up[0] == period:
+            return
+        whole = to_come + self._seen.get(period, 0)
+        # On the first day nobody knows what is to come; and in a few looks nothing is controlled.
+        if traffic.whole and whole >= _LOOKS_AHEAD * self.every and self.allowance(period) > 0:
+            self.used_up = (period, to_come / whole)
 
     def _to_come(self, traffic: Traffic, period: int, now: float) -> tuple[float, float]:
         """Return the transactions to expect in the rest of the period and in the whole next one."""

@@ -130,7 +130,8 @@ class Detector:
     ) -> list[Why]:
         """Say why these rows of a batch that was just decided are alerts."""
         names, rows = shard.features.names, features[at]
-        found = reasons(names, rows, self.model.habit.means, partial(self.model.log_odds, names))
+        usual = self.model.habit.usual(names, rows)
+        found = reasons(names, rows, usual, partial(self.model.log_odds, names))
         members = self.model.opinions(names, rows)
         activity = [_activity(shard, batch[i].transaction_id) for i in at.tolist()]
         return [Why(*told) for told in zip(found, members, activity, strict=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from stream.core.alarms import FEATURE_CONSTANT, FEATURE_MISSING, Finding
 Rows = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 BLOCK = 2_000
 """Transactions that are looked at together."""
@@ -23,8 +24,10 @@ _FEW_BLOCKS = 10
 _LEAST_VARIED = 20
 """Transactions in which a feature has differed in each of those: then that none does is no chance,
 e^-20 at a steady rate, and what has become rare by and by has been seen to."""
-_MISSING, _PRESENT = 0.5, 0.1
-"""Missing is what half of a block lacks, and at most a tenth of each block before."""
+_MISSING, _BACK = 0.5, 0.25
+"""Missing is a field where half of what used to have it has not, back where less than a quarter."""
+_LEAST_PRESENT = 0.05
+"""Share of a block that used to have it, at least."""
 _TIME = ("hour_sin", "hour_cos")
 """By the clock alone: where time comes in whole hours these are constant for a while."""
 _MADE_OF: Mapping[str, tuple[str, ...]] = {
@@ -32,6 +35,21 @@ _MADE_OF: Mapping[str, tuple[str, ...]] = {
     "dest_balance_missing": ("dest_balance", "dest_empty"),
 }
 """What is constant because a field is missing: one alarm is enough."""
+_TOGETHER = ("type", "orig", "dest")
+_ALONE = {
+    *("orig_balance", "orig_balance_missing", "dest_balance", "dest_balance_missing"),
+    *("dest_empty", "dest_merchant"),
+}
+
+
+def subject(feature: str) -> str:
+    """Return what an alarm of a feature is about: those made of one field or history share one.
+
+    >>> subject("amount"), subject("orig_count_24h"), subject("dest_balance")
+    ('amount', 'orig_*', 'dest_balance')
+    """
+    prefix = feature.partition("_")[0]
+    return f"{prefix}_*" if prefix in _TOGETHER and feature not in _ALONE else feature
 
 
 class FeatureWatch:
@@ -67,8 +85,10 @@ class FeatureWatch:
         self._varied: deque[Ints] = deque(maxlen=_MEMORY)
         """Transactions of each block in which a feature was not what most of them had."""
         self._means: deque[Floats] = deque(maxlen=_MEMORY)
-        self._odd: set[str] = set()
-        """What an alarm may be raised for."""
+        self._missing: set[str] = set()
+        self._constant: set[str] = set()
+        """What an alarm may be raised for: features, and subjects."""
+        self._subjects = [subject(name) for name in names]
         self._found: dict[str, Finding] = {}
         self._is_missing = np.array([name.endswith("_missing") for name in names], dtype=np.bool_)
         self._is_time = np.array([name in _TIME for name in names], dtype=np.bool_)
@@ -98,29 +118,24 @@ class FeatureWatch:
         means = rows.mean(axis=0, dtype=np.float64)
         if len(self._varied) >= _FEW_BLOCKS:
             least, most = np.min(self._varied, axis=0), np.max(self._means, axis=0)
-            missing = self._is_missing & (means >= _MISSING) & (most <= _PRESENT)
+            limit = most + _MISSING * (1.0 - most)
+            missing = self._is_missing & (means >= limit) & (most <= 1.0 - _LEAST_PRESENT)
             constant = (varied == 0) & (least >= _LEAST_VARIED) & ~self._is_time & ~missing
-            for i in np.flatnonzero(missing | self._were(FEATURE_MISSING, "_missing")):
+            for i in np.flatnonzero(missing | self._among(self._missing)):
                 self._tell_missing(self._names[i], float(means[i]), float(most[i]))
             gone = {n for i in np.flatnonzero(missing) for n in _MADE_OF.get(self._names[i], ())}
-            for i in np.flatnonzero(constant | self._were(FEATURE_CONSTANT)):
-                if self._names[i] not in gone:
-                    self._tell_constant(
-                        self._names[i], float(lowest[i]), int(varied[i]), int(least[i])
-                    )
+            told = constant & ~self._among(gone)
+            for about in sorted({self._subjects[i] for i in np.flatnonzero(told)} | self._constant):
+                of = np.array([each == about for each in self._subjects])
+                self._tell_constant(about, of & told, varied, least, lowest)
             # What is odd leaves what is remembered as it was.
             varied = np.where(constant | missing, least, varied)
             means = np.where(missing, most, means)
         self._varied.append(varied)
         self._means.append(means)
 
-    def _were(self, kind: str, suffix: str = "") -> NDArray[np.bool_]:
-        """Which features, of those with a suffix, an alarm of a kind may be raised for."""
-        odd = [
-            name.endswith(suffix) and f"{kind}:{name.removesuffix(suffix)}" in self._odd
-            for name in self._names
-        ]
-        return np.array(odd, dtype=np.bool_)
+    def _among(self, features: Collection[str]) -> Bools:
+        return np.array([name in features for name in self._names], dtype=np.bool_)
 
     def _tell_missing(self, feature: str, share: float, before: float) -> None:
         field = feature.removesuffix("_missing")
@@ -128,18 +143,28 @@ class FeatureWatch:
             f"{field} is missing in {share:.0%} of the last {self.block:,} transactions, and was "
             f"in at most {before:.0%} of them before"
         )
-        holds = True if share >= _MISSING else False if share <= _MISSING / 2 else None
-        self._tell(Finding(f"{FEATURE_MISSING}:{field}", holds, share, _MISSING, cause))
+        gone = (share - before) / max(1.0 - before, 1e-9)
+        holds = True if gone >= _MISSING else False if gone <= _BACK else None
+        (self._missing.discard if holds is False else self._missing.add)(feature)
+        limit = before + _MISSING * (1.0 - before)
+        name = f"{FEATURE_MISSING}:{field}"
+        self._found[name] = Finding(name, holds, share, limit, cause, sure=True)
 
-    def _tell_constant(self, feature: str, value: float, varied: int, least: int) -> None:
+    def _tell_constant(
+        self, about: str, constant: Bools, varied: Ints, least: Ints, value: Rows
+    ) -> None:
+        """Tell whether features of one subject are constant: the one that used to vary most."""
+        features = [self._names[i] for i in np.flatnonzero(constant)]
+        name = f"{FEATURE_CONSTANT}:{about}"
+        if not features:
+            self._constant.discard(about)
+            self._found[name] = Finding(name, False, 1.0, 1.0, f"{about} varies again", sure=True)
+            return
+        self._constant.add(about)
+        most = int(np.argmax(np.where(constant, least, -1)))
+        others = f" (and {len(features) - 1} other features)" if len(features) > 1 else ""
         cause = (
-            f"{feature} is {value:.4g} in all of the last {self.block:,} transactions, and "
-            f"differed in at least {least:,} of them before"
+            f"{self._names[most]}{others} is {value[most]:.4g} in all of the last {self.block:,} "
+            f"transactions, and differed in at least {least[most]:,} of them before"
         )
-        holds = True if not varied else False if varied >= least / 4 else None
-        self._tell(Finding(f"{FEATURE_CONSTANT}:{feature}", holds, varied, least, cause))
-
-    def _tell(self, found: Finding) -> None:
-        self._found[found.name] = found
-        if found.holds is not None:
-            (self._odd.add if found.holds else self._odd.discard)(found.name)
+        self._found[name] = Finding(name, True, varied[most], least[most], cause, sure=True)

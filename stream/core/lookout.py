@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 
 from stream.core import alarm_rules as rules
@@ -19,6 +20,8 @@ _LOOK_MESSAGES = 5_000
 """Messages between two looks, at most: of what cannot be read nobody knows the time."""
 _DAYS_SECONDS = 3 * 3_600
 """Of event time between two looks at whole days: they cost more."""
+_EXPECTED_LOOKS = 24
+"""Alerts of three days are held to the least that was expected meanwhile."""
 _REJECTS_HALF_LIFE = 1_000.0
 """In messages."""
 _REJECTS_FEW = 500
@@ -49,6 +52,8 @@ class Lookout:
         """Decayed counts of messages, and of those that cannot be read."""
         self._scores: dict[int, Floats] = {}
         self._partitions: frozenset[int] = frozenset()
+        self._expected: deque[float] = deque(maxlen=_EXPECTED_LOOKS)
+        """Of the looks at days: the share of transactions that was to be flagged."""
 
     def observe(
         self, event_seconds: float | None, transactions: int, labels: int, rejects: int
@@ -96,7 +101,8 @@ class Lookout:
         windows = [shard.windows for shard in detector.shards.values()]
         days = Days(windows, now, self.settings.align_seconds)
         policy = detector.model.threshold.policy
-        yield rules.below_prior(days, _expected_rate(detector, days, policy))
+        self._expected.append(_expected_rate(detector, days, policy))
+        yield rules.below_prior(days, min(self._expected))
         yield rules.prior_shift(days)
         yield rules.score_drift(days, days.scores(detector.model.prior.value, self._scores))
         yield rules.calibration_drift(days)
@@ -116,9 +122,12 @@ class Lookout:
         """Whether the budget in force, that of the partitions here together, ended early."""
         if detector.model.threshold.value is not None:
             return Finding(BUDGET_EXHAUSTED, False, 0.0, _EARLY, "labels decide")
+        if 1.0 <= detector.model.learned_prior.frauds < rules.GROWN:
+            return None  # its scores move too much to be rationed; those of no label do not
         found = [shard.budget.early() for shard in detector.shards.values()]
         early, alerts = sum(share for share, _ in found) / len(found), sum(n for _, n in found)
-        holds = True if early >= _EARLY and alerts >= _FEW_ALERTS else False if not early else None
+        too_early = early >= _EARLY and alerts >= _FEW_ALERTS
+        holds = True if too_early else False if early < _EARLY / 2 else None
         cause = (
             f"the budget of {alerts:,} alerts was used up with {early:.0%} of the period's traffic "
             "still to come"

@@ -8,8 +8,8 @@ from concurrent.futures import Executor
 
 import numpy as np
 
-from stream.core.explain import Habit
 from stream.core.features import Floats, Rows
+from stream.core.habit import Habit
 from stream.core.learners import committee, log_rate, log_rates
 from stream.core.rebalance import ClassPrior
 from stream.core.threshold import MAX_SCORE, Threshold, parse_policy

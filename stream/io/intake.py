@@ -151,6 +151,8 @@ class Outcome:
     """The records of the transactions, in any order."""
     labels: int = 0
     joined: list[Joined] = field(default_factory=list)
+    joined_of: list[int] = field(default_factory=list)
+    """The partition of each of those."""
     examples: list[Example] = field(default_factory=list)
     rejects: list[tuple[Record, Reject]] = field(default_factory=list)
     positions: dict[TopicPartition, int] = field(default_factory=dict)
@@ -183,5 +185,6 @@ def handle(detector: Detector, batch: Batch, before: Mapping[int, Before] | None
     for partition, come in labels.items():
         joined, examples = detector.on_labels(partition, come, before.get(partition))
         outcome.joined.append(joined)
+        outcome.joined_of.append(partition)
         outcome.examples += examples
     return outcome

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from redis import RedisError
 
 from stream.core.windows import measure
-from stream.events import Alert, LiveReport, Mark, WindowReport
+from stream.events import Alert, ChallengerReport, LiveReport, Mark, WindowReport, utc
 from stream.io.outbox import Outbox
 from stream.io.redis_link import (
     StoreError,
@@ -103,6 +103,18 @@ class Keys(NamedTuple):
     def mark(self, alert_id: str) -> str:
         """STRING `weir:mark:ALERT`: what an analyst said of it on the web page (JSON)."""
         return f"{self.prefix}:mark:{alert_id}"
+
+    @property
+    def challengers(self) -> str:
+        """ZSET `weir:challengers`: names of replays by when they last reported (wall time)."""
+        return f"{self.prefix}:challengers"
+
+    def challenger(self, name: str) -> str:
+        """HASH `weir:challenger:NAME`: in its one field `report` the `ChallengerReport` (JSON).
+
+        It is also the prefix of the keys that hold the challenger's windows.
+        """
+        return f"{self.prefix}:challenger:{name}"
 
     @property
     def probe(self) -> str:
@@ -326,6 +338,13 @@ class StoreReader:
         reports = self._valid(WindowReport, rows)
         return sorted(reports, key=lambda report: (report.start, report.partition))
 
+    def span(self) -> tuple[datetime, datetime] | None:
+        """Return when the first and the last window there start; None where there is none."""
+        with self._available():
+            first: Any = self._client.zrange(self._keys.windows, 0, 0, withscores=True)
+            last: Any = self._client.zrange(self._keys.windows, -1, -1, withscores=True)
+        return (utc(first[0][1]), utc(last[0][1])) if first and last else None
+
     def live(self) -> list[LiveReport]:
         """Return what each worker said of itself within the last minute, by worker."""
         with self._available():
@@ -378,6 +397,24 @@ class StoreReader:
         with self._available():
             key = self._keys.mark(mark.alert_id)
             self._client.set(key, mark.model_dump_json(), ex=expiry_seconds)
+
+    def challengers(self) -> list[ChallengerReport]:
+        """Return what replays have reported (`weir replay`), by name; their windows are elsewhere.
+
+        Those have `Keys.challenger(name)` for a prefix.
+        """
+        with self._available():
+            names: Any = self._client.zrange(self._keys.challengers, 0, -1)
+            with self._client.pipeline(transaction=False) as pipe:
+                for name in sorted(names):
+                    pipe.hmget(self._keys.challenger(name), ["report"])
+                texts = [text for (text,) in pipe.execute()]
+        reports = []
+        for text in texts:
+            if text is not None:
+                with self._readable(ChallengerReport):
+                    reports.append(ChallengerReport.model_validate_json(text))
+        return reports
 
     def ping(self) -> None:
         """Return when Redis answers; raise `StoreUnavailable` when it does not."""

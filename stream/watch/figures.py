@@ -21,7 +21,7 @@ from stream.core.intervals import (
 from stream.core.merging import merge_segments
 from stream.core.segments import BANDS
 from stream.core.windows import Measures, measure
-from stream.events import Alert, Mark, Segment, WindowReport
+from stream.events import Alert, ChallengerReport, Mark, Segment, WindowReport
 from stream.watch import words
 from stream.watch.snapshot import Snapshot, Span
 from stream.watch.timeline import RANGES
@@ -105,6 +105,26 @@ def now(snapshot: Snapshot, changes: Sequence[Values]) -> Values:
             {**alarm.model_dump(mode="json"), "words": words.alarm_in_words(alarm.name)}
             for alarm in snapshot.alarms
         ],
+    }
+
+
+def challengers(reports: Sequence[ChallengerReport]) -> Values:
+    """Return how each challenger does beside the one in force, over the same transactions."""
+    return {
+        "challengers": [
+            {
+                "name": report.name,
+                "settings": report.settings,
+                "reported_at": report.reported_at.timestamp(),
+                "done": report.done,
+                "from": report.graded_from and report.graded_from.timestamp(),
+                "until": report.event_time and report.event_time.timestamp(),
+                "in_force": report.in_force,
+                "challenger": report.challenger,
+                "said": words.disagreement(report.apart),
+            }
+            for report in reports
+        ]
     }
 
 

@@ -29,7 +29,7 @@ _STEP = 0.25
 """Of the threshold, in log-odds: a smaller one is no change to tell of."""
 
 View = dict[str, bytes]
-"""What a page shows, as JSON by part: `now`, `windows` and `alerts`."""
+"""What a page shows, as JSON by part: `now`, `windows`, `alerts` and `challengers`."""
 
 
 class TooManyPages(Exception):  # noqa: N818 - reads as the state it reports
@@ -154,6 +154,7 @@ class Hub:
         shared = {"now": _json(figures.now(snapshot, self._changes))}
         with contextlib.suppress(StoreUnavailable):
             shared["alerts"] = _json(figures.alerts(snapshot.alerts, self._marks(snapshot)))
+            shared["challengers"] = _json(figures.challengers(self._reader.challengers()))
         views = {name: {**shared} for name in ranges}
         for name in ranges:
             with contextlib.suppress(StoreUnavailable):

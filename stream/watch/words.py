@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from stream.core.alarms import KINDS
@@ -15,6 +15,8 @@ UNKNOWN = "–"
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SIDES = {"orig": "origin", "dest": "destination"}
+_SURE = 0.05
+"""Chance below which two deciders are said to differ."""
 
 
 def figure(value: float | None, *, sampled: bool = False) -> str:
@@ -167,14 +169,50 @@ def reasons_in_words(reasons: Sequence[Reason], most: int) -> str:
     return ", ".join(list(dict.fromkeys(map(reason_in_words, reasons)))[:most])
 
 
+def disagreement(apart: Mapping[str, float]) -> list[str]:
+    """Return in sentences what the two disagree on, and whether chance would do it.
+
+    >>> lines = disagreement({
+    ...     "frauds_only_in_force": 2, "frauds_only_challenger": 12, "frauds_by_chance": 0.013,
+    ...     "false_only_in_force": 5, "false_only_challenger": 4, "false_by_chance": 1.0})
+    >>> lines[0]
+    'frauds: 2 caught only in force, 12 only by the challenger: more than chance (p 0.013)'
+    >>> lines[1]
+    'false alarms: 5 only in force, 4 only by the challenger: chance would do (p 1)'
+    """
+    lines = []
+    for key, what, verb in (("frauds", "frauds", " caught"), ("false", "false alarms", "")):
+        first, second = apart[f"{key}_only_in_force"], apart[f"{key}_only_challenger"]
+        p = apart[f"{key}_by_chance"]
+        if first == second == 0:
+            lines.append(f"{what}: both the same")
+            continue
+        said = "more than chance" if p < _SURE else "chance would do"
+        lines.append(
+            f"{what}: {first:,.0f}{verb} only in force, {second:,.0f} only by the challenger: "
+            f"{said} ({_chance(p)})"
+        )
+    return lines
+
+
+def _chance(p: float) -> str:
+    return f"p {p:.2g}" if p >= 1e-9 else "p below 1e-9"
+
+
 def _history(side: str, feature: str, value: float, more: bool) -> str | None:
     kind, _, half_life = feature.rpartition("_")
     times, hours = math.exp(min(max(value, -9.0), 9.0)), math.expm1(min(value, 20.0))
     # `core.features` counts no further than 60 days.
     ever, lasted = hours <= 24 * 59, duration(3600 * hours)
     unseen = f"unseen for {lasted}" if ever else "not seen before"
+    does = "pays" if side == "origin" else "is paid"
+    often = f"{side} {does} often, about {hours:,.0f} times over {half_life}"  # log(1 + number)
     words = {
-        "count": f"{side} {'busy' if more else 'quiet'} over {half_life}",
+        "count": (
+            (often if hours >= 1.5 else f"{side} busy over {half_life}")
+            if more
+            else f"{side} quiet over {half_life}"
+        ),
         "amount_ratio": (
             f"{times:,.{0 if times >= 2 else 1}f}x {side}'s usual amount"
             if times >= 0.05
@@ -191,6 +229,15 @@ def _history(side: str, feature: str, value: float, more: bool) -> str | None:
         "labels": f"{'many' if more else 'few'} labels at {side}",
         "label_age": f"{side} labelled {lasted} ago" if ever else f"{side} never labelled",
         "since": f"{side} {unseen}" if more else f"{side} just active",
-        "turned": f"{'new money' if more else 'money passes through'} at {side}",
+        "turned": _turned(side, times, more),
     }
     return words.get(feature) or words.get(kind)
+
+
+def _turned(side: str, times: float, more: bool) -> str:
+    """Say how an amount compares with what the account just moved in the other role."""
+    if 0.5 <= times <= 2:
+        return f"money passes through at {side}"
+    if more:
+        return f"new money at {side}"
+    return f"small beside what {side} just {'received' if side == 'origin' else 'paid'}"

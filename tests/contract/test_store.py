@@ -15,7 +15,17 @@ import pytest
 from redis import Redis
 
 from stream.core.windows import measure
-from stream.events import Alarm, Alert, LiveReport, Reason, WindowReport, alert_id, utc
+from stream.events import (
+    Alarm,
+    Alert,
+    ChallengerReport,
+    LiveReport,
+    Reason,
+    WindowReport,
+    alert_id,
+    utc,
+)
+from stream.io.challengers import ChallengerWriter
 from stream.io.local_redis import LocalRedisServer
 from stream.io.store import (
     NEWEST_ALERTS,
@@ -252,6 +262,40 @@ def test_every_key_expires_and_has_the_prefix(store: Store) -> None:
     left = {key.removeprefix(f"{store.prefix}:"): redis.ttl(key) for key in keys}
     assert 0 < left.pop("live:w1") <= 60
     assert all(900 < seconds <= 1000 for seconds in left.values()), left
+
+
+def test_a_challenger_leaves_its_report_and_its_windows_beside_those_in_force(store: Store) -> None:
+    writer, reader = store.writer(), store.reader()
+    assert reader.challengers() == []
+    assert reader.span() is None
+    writer.put_windows([window(), window(hour=2)])
+    assert writer.flush(5)
+    for alerts in (3, 4):  # the second one replaces all that the first has left
+        theirs = ChallengerWriter(store.server.url, store.prefix, "bold", expiry_seconds=1000)
+        theirs.put_windows([window(hour=alerts, alerts=alerts)])
+        report = ChallengerReport(
+            name="bold",
+            settings={"threshold": "f_beta:2"},
+            reported_at=utc(time.time()),
+            done=True,
+            graded_from=None,
+            event_time=START,
+            in_force={"alerts": 2, "precision": None},
+            challenger={"alerts": alerts, "precision": 0.5},
+            apart={"frauds_by_chance": 0.25},
+        )
+        theirs.put(report)
+        theirs.close(5.0)
+    assert reader.challengers() == [report]
+    own = StoreReader(store.server.url, Keys(store.prefix).challenger("bold"))
+    assert own.windows() == [window(hour=4, alerts=4)]
+    own.close()
+    assert reader.windows() == [window(), window(hour=2)]
+    assert reader.span() == (START, START + timedelta(hours=2))
+    redis = store.redis()
+    keys = redis.keys(f"{store.prefix}:challenger*")
+    assert len(keys) == 5
+    assert all(900 < redis.ttl(key) <= 1000 for key in keys)
 
 
 def test_expired_windows_leave_the_index_though_event_time_is_long_ago(store: Store) -> None:

@@ -110,7 +110,7 @@ class Watched:
     def open(self, link: str) -> Page:
         self.page.goto(link)
         # The first figures are there.
-        self.page.wait_for_selector('body[data-shown="alerts now windows"]')
+        self.page.wait_for_selector('body[data-shown="alerts challengers now windows"]')
         return self.page
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import pickle
 import re
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -28,6 +26,7 @@ from stream.io.security import Security, SecurityError, kafka_security, redis_se
 from stream.io.store import StoreReader
 from stream.settings import Settings
 from stream.watch.marking import Marking
+from tests.commands import Ended, Weir
 from tests.servers import kafka as kafka_server
 from tests.servers import redis as redis_server
 from tests.servers.certificates import Authority
@@ -36,16 +35,6 @@ from tests.servers.secured import SecuredKafka, SecuredRedis
 PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 MARK = "s3cret-of"
 """Every secret here begins like this, so that one search finds any."""
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def said(self) -> str:
-        return self.out + self.err
 
 
 def run(*command: str, **env: str) -> Ended:
@@ -63,29 +52,16 @@ def run(*command: str, **env: str) -> Ended:
     return Ended(process.returncode, out, err)
 
 
-Weir = Callable[..., Ended]
-
-
 @pytest.fixture
-def weir(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Weir]:
-    """As `run`, of the same entry point, without the time that an interpreter takes to start."""
-    handlers = list(logging.getLogger().handlers)
-    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+def weir(weir: Weir) -> Weir:
+    """As everywhere; and as in `run`, no secret is seen."""
 
-    def weir(*command: str, entry: Callable[..., int] = main, **env: str) -> Ended:
-        for name in [name for name in os.environ if name.startswith("WEIR_")]:
-            monkeypatch.delenv(name)
-        for name, value in env.items():
-            monkeypatch.setenv(name, value)
-        code = entry(command)
-        said = capsys.readouterr()
-        assert MARK not in said.out + said.err
-        return Ended(code, said.out, said.err)
+    def quiet(*command: str, **given: Any) -> Ended:
+        ended = weir(*command, **given)
+        assert MARK not in ended.said
+        return ended
 
-    yield weir
-    logging.getLogger().handlers = handlers  # the one of the command writes to what was captured
-    for number, handler in signals.items():
-        signal.signal(number, handler)
+    return quiet
 
 
 def rights(role: str) -> dict[tuple[str, str], tuple[str, ...]]:
@@ -142,13 +118,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         servers.callback(kafka.stop)
         kafka.start()
         rules = re.findall(r"^user \w+ (?:on|off).*$", PAGE, re.MULTILINE)
-        assert len(rules) == 4
+        assert len(rules) == 5
         users = re.sub(r"user (\w+) on >PASSWORD", rf"user \1 on >{MARK}-\1", "\n".join(rules))
         redis = SecuredRedis(folder, kafka.authority, users + "\n", "localhost")
         servers.callback(redis.stop)
         redis.start()
         kafka.grant("User:worker", {("TRANSACTIONAL_ID", "lent/*"): ("WRITE", "DESCRIBE")})
-        for role in ("admin", "producer", "worker", "viewer", "analyst", "operator"):
+        for role in ("admin", "producer", "worker", "viewer", "operator", "analyst", "dashboard"):
             kafka.add_user(role, f"{MARK}-{role}", rights(role), "SCRAM-SHA-512")
         yield Place(folder, kafka, redis)
 
@@ -177,6 +153,13 @@ def test_each_role_does_its_part_of_the_journey_with_no_more_rights_than_documen
     replayed = weir("dead-letters", "replay", **place.role("operator"))
     assert replayed.code == 0, replayed.err
     viewer = place.role("viewer")
+    analyst = place.role("analyst")
+    tried = weir("replay", "--from=beginning", "--threshold=f_beta:2", **analyst)
+    assert tried.code == 0, tried.err
+    assert "WARNING" not in tried.err
+    as_viewer_of_redis = {name: viewer[name] for name in viewer if "REDIS" in name}
+    audited = weir("audit", f"--out={tmp_path}/audit", **analyst | as_viewer_of_redis)
+    assert audited.code == 0, audited.err
     alerts = weir("alerts", "--json", **viewer)
     assert alerts.code == 0, alerts.err
     shown = weir("watch", "--once", "--plain", **viewer)
@@ -186,9 +169,9 @@ def test_each_role_does_its_part_of_the_journey_with_no_more_rights_than_documen
     reader = StoreReader(viewer["WEIR_REDIS"], "weir", as_viewer)
     windows = measure(reader.windows())
     (newest,) = reader.alerts(1)
-    analyst = place.role("analyst")
+    dashboard = place.role("dashboard")
     settings = Settings.model_validate(
-        {name.removeprefix("WEIR_").lower(): value for name, value in analyst.items()}
+        {name.removeprefix("WEIR_").lower(): value for name, value in dashboard.items()}
     )
     with closing(StoreReader(settings.redis, "weir", redis_security(settings))) as own:
         marking = Marking(settings, own, lambda: connect(settings.bus, kafka_security(settings)))

@@ -15,8 +15,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from stream.core.windows import measure
-from stream.events import Alarm, Label, Segment, utc
+from stream.events import Alarm, ChallengerReport, Label, Segment, utc
 from stream.io.bus import BusUnavailable, Record, TopicPartition, TopicSpec, connect, read_whole
+from stream.io.challengers import ChallengerWriter
 from stream.io.local_redis import LocalRedisServer
 from stream.io.security import SecurityError
 from stream.io.store import StoreReader, StoreWriter
@@ -97,6 +98,36 @@ def test_the_snapshot_has_the_figures_that_are_in_redis(server: LocalRedisServer
     low, high = shown["windows"]["intervals"]["precision"]
     assert low < quality.precision < high
     assert [point["precision"] for point in shown["windows"]["points"]] == [0.75] * 3 + [None]
+
+
+def test_challengers_stand_beside_the_one_in_force_as_they_are_in_redis(
+    server: LocalRedisServer,
+) -> None:
+    measures = {"transactions": 1000, "labelled": 900, "precision": 0.5, "cost": None}
+    report = ChallengerReport(
+        name="plain",
+        settings={"learner": "linear"},
+        reported_at=datetime.now(UTC),
+        done=False,
+        graded_from=None,
+        event_time=NOW,
+        in_force=measures,
+        challenger=measures | {"precision": 0.75},
+        apart={
+            **{"frauds_only_in_force": 2, "frauds_only_challenger": 12, "frauds_by_chance": 0.013},
+            **{"false_only_in_force": 0, "false_only_challenger": 0, "false_by_chance": 1.0},
+        },
+    )
+    with served(server, "challengers") as client:
+        assert client.get("/api/snapshot").json()["challengers"] == {"challengers": []}
+        writer = ChallengerWriter(server.url, "challengers", "plain", expiry_seconds=600)
+        writer.put(report)
+        writer.close(timeout_seconds=10)
+        (shown,) = client.get("/api/snapshot").json()["challengers"]["challengers"]
+    assert shown["challenger"] == report.challenger
+    assert shown["in_force"] == report.in_force
+    assert shown["from"] is None
+    assert shown["said"][0].startswith("frauds: 2 caught only in force, 12 only by")
 
 
 @pytest.mark.parametrize("name", ["1h", "6h", "1d", "30d"])
@@ -419,4 +450,4 @@ def test_events_are_json_by_part(server: LocalRedisServer) -> None:
     put(server, "view")
     with served(server, "view") as client:
         shown = client.get("/api/snapshot").text
-    assert set(json.loads(shown)) == {"now", "windows", "alerts"}
+    assert set(json.loads(shown)) == {"now", "windows", "alerts", "challengers"}

@@ -7,7 +7,7 @@ export const follow = (range, onPart, onState) => {
   const source = new EventSource(`/events?range=${encodeURIComponent(range)}`);
   let heard = Date.now();
   const state = () => onState(source.readyState === EventSource.OPEN && Date.now() - heard < SILENT_MS, (Date.now() - heard) / 1000);
-  for (const part of ["now", "windows", "alerts"]) {
+  for (const part of ["now", "windows", "alerts", "challengers"]) {
     source.addEventListener(part, (event) => {
       heard = Date.now();
       onPart(part, JSON.parse(event.data));

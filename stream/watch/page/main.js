@@ -1,6 +1,7 @@
 // The page put together: what comes from the server goes to the parts that show it.
 
 import { showAlerts, wireAlerts } from "./alerts.js";
+import { showChallengers } from "./challengers.js";
 import { follow } from "./connection.js";
 import { at, h, say } from "./dom.js";
 import { duration } from "./format.js";
@@ -45,6 +46,7 @@ const drawWindows = () => {
 const onPart = (part, values) => {
   shown[part] = values;
   if (part === "alerts") showAlerts(values.alerts);
+  if (part === "challengers") showChallengers(values.challengers);
   if (part === "windows") drawWindows();
   draw();
   document.body.dataset.shown = Object.keys(shown).sort().join(" ");

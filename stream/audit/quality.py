@@ -1,0 +1,184 @@
+"""The windows in Redis, folded by day: what was decided, how it turned out, for whom."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from stream.core.intervals import share_interval
+from stream.core.windows import measure
+from stream.events import Segment, WindowReport
+from stream.io.store import StoreReader
+
+_SUMS = (
+    *("transactions", "alerts", "labelled", "true_positives", "false_positives"),
+    *("true_negatives", "false_negatives", "amount", "amount_caught", "amount_missed"),
+    *("amount_false", "score_sum", "alert_score_sum", "labelled_score_sum"),
+    "labelled_log_loss_sum",
+)
+_IN_FORCE = ("threshold", "fraud_prior", "sampling_rate", "learned_share")
+_MOST_MARKS = 20_000
+
+
+class Mark(NamedTuple):
+    """What the model in force was at a position of the training log, as a window tells it."""
+
+    position: int
+    fraud_prior: float
+    learned_share: float
+    threshold: float
+
+
+class Folded:
+    """The sum of windows, and the range of what is no sum."""
+
+    def __init__(self) -> None:
+        self.windows = 0
+        self._sums: dict[str, float] = dict.fromkeys(_SUMS, 0)
+        self._bins: dict[int, list[int]] = {}
+        self._segments: dict[str, dict[str, list[int]]] = {}
+        self._in_force: dict[str, list[float]] = {}
+        self._newest: WindowReport | None = None
+
+    def add(self, report: WindowReport) -> None:
+        """Take in the report of a window; those of later windows come later."""
+        self.windows += 1
+        for name in _SUMS:
+            self._sums[name] += getattr(report, name)
+        for bin_, counts in report.histogram.items():
+            held = self._bins.setdefault(bin_, [0, 0, 0])
+            held[:] = [a + b for a, b in zip(held, counts, strict=True)]
+        for name, by_value in report.segments.items():
+            values = self._segments.setdefault(name, {})
+            for value, segment in by_value.items():
+                sums = values.setdefault(value, [0] * len(segment))
+                sums[:] = [a + b for a, b in zip(sums, segment, strict=True)]
+        for name in _IN_FORCE:
+            value = getattr(report, name)
+            low, high, _ = self._in_force.get(name, (value, value, value))
+            self._in_force[name] = [min(low, value), max(high, value), value]
+        self._newest = report
+
+    def asdict(self) -> dict[str, Any]:
+        """Return measures with 90 % intervals, segments, and least, greatest and last in force."""
+        if self._newest is None:
+            return {"windows": 0}
+        whole = self._newest.model_copy(
+            update={
+                **self._sums,
+                "histogram": {b: (c[0], c[1], c[2]) for b, c in self._bins.items()},
+                "segments": {},
+            }
+        )
+        found = measure([whole]).asdict()
+        tp, fn = whole.true_positives, whole.false_negatives
+        return {
+            "windows": self.windows,
+            "measures": found,
+            "precision_interval": share_interval(tp, whole.false_positives),
+            "recall_interval": share_interval(tp, fn),
+            "segments": self._of_segments(whole),
+            "in_force": {
+                name: dict(zip(("least", "greatest", "last"), values, strict=True))
+                for name, values in self._in_force.items()
+            },
+            "model_position": self._newest.model_position,
+        }
+
+    def _of_segments(self, whole: WindowReport) -> dict[str, list[dict[str, Any]]]:
+        everyone = _rates(
+            Segment(
+                whole.transactions,
+                whole.alerts,
+                whole.true_positives,
+                whole.false_positives,
+                whole.true_negatives,
+                whole.false_negatives,
+            )
+        )
+        return {
+            name: [
+                _beside(everyone, {"value": value, **_rates(Segment(*counts))})
+                for value, counts in sorted(values.items(), key=lambda each: -each[1][0])
+            ]
+            for name, values in sorted(self._segments.items())
+        }
+
+
+def _rates(of: Segment) -> dict[str, Any]:
+    """Error rates of a part of the stream, each with its 90 % interval."""
+    legitimate = of.false_positives + of.true_negatives
+    frauds = of.false_negatives + of.true_positives
+    return {
+        **of._asdict(),
+        "false_positive_rate": of.false_positives / legitimate if legitimate else None,
+        "false_positive_interval": share_interval(of.false_positives, of.true_negatives),
+        "false_negative_rate": of.false_negatives / frauds if frauds else None,
+        "false_negative_interval": share_interval(of.false_negatives, of.true_positives),
+    }
+
+
+def _beside(everyone: dict[str, Any], segment: dict[str, Any]) -> dict[str, Any]:
+    """Add whether a segment's rates lie apart from those of the whole stream."""
+    apart = []
+    for name in ("false_positive", "false_negative"):
+        interval, usual = segment[f"{name}_interval"], everyone[f"{name}_rate"]
+        if interval and usual is not None and not interval[0] <= usual <= interval[1]:
+            apart.append(name)
+    return {**segment, "apart": apart}
+
+
+class Quality:
+    """Windows by day and together, read a day at a time."""
+
+    def __init__(self) -> None:
+        self.whole = Folded()
+        self.days: dict[str, Folded] = {}
+        self.marks: list[Mark] = []
+        """Of the newest windows, at most 20,000."""
+
+    def add(self, reports: Sequence[WindowReport]) -> None:
+        """Take in windows, oldest first."""
+        for report in reports:
+            self.whole.add(report)
+            day = report.start.date().isoformat()
+            self.days.setdefault(day, Folded()).add(report)
+            self.marks.append(
+                Mark(
+                    report.model_position,
+                    report.fraud_prior,
+                    report.learned_share,
+                    report.threshold,
+                )
+            )
+        del self.marks[:-_MOST_MARKS]
+
+    def asdict(self) -> dict[str, Any]:
+        """Return what was found, as plain data."""
+        return {
+            "whole": self.whole.asdict(),
+            "days": [{"day": day, **folded.asdict()} for day, folded in sorted(self.days.items())],
+        }
+
+
+def read_windows(reader: StoreReader, from_seconds: float, to_seconds: float) -> Quality:
+    """Read the windows that start in a span of event time."""
+    found = Quality()
+    held = reader.span()
+    if held is None:
+        return found
+    begin = max(from_seconds, held[0].timestamp())
+    end = min(to_seconds, held[1].timestamp() + 1.0)
+    for since, until in _days(begin, end):
+        found.add(reader.windows(since, until))
+    return found
+
+
+def _days(begin: float, end: float) -> Iterator[tuple[datetime, datetime]]:
+    at = begin
+    while at < end:
+        until = min((math.floor(at / 86_400) + 1) * 86_400.0, end)
+        yield datetime.fromtimestamp(at, UTC), datetime.fromtimestamp(until, UTC)
+        at = until

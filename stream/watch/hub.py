@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from stream.events import logit
-from stream.io.store import StoreReader, StoreUnavailable
+from stream.events import Mark, logit
+from stream.io.store import StoreReader, StoreRefused, StoreUnavailable
 from stream.watch import figures
 from stream.watch.snapshot import Snapshot, Watcher
 from stream.watch.timeline import RANGES, Timeline
@@ -153,14 +153,19 @@ class Hub:
         self._note(snapshot)
         shared = {"now": _json(figures.now(snapshot, self._changes))}
         with contextlib.suppress(StoreUnavailable):
-            marks = self._reader.marks([alert.alert_id for alert in snapshot.alerts])
-            shared["alerts"] = _json(figures.alerts(snapshot.alerts, marks))
+            shared["alerts"] = _json(figures.alerts(snapshot.alerts, self._marks(snapshot)))
             shared["challengers"] = _json(figures.challengers(self._reader.challengers()))
         views = {name: {**shared} for name in ranges}
         for name in ranges:
             with contextlib.suppress(StoreUnavailable):
                 views[name]["windows"] = _json(self._windows(snapshot, name))
         return views
+
+    def _marks(self, snapshot: Snapshot) -> dict[str, Mark]:
+        try:
+            return self._reader.marks([alert.alert_id for alert in snapshot.alerts])
+        except StoreRefused:  # a viewer without that right sees alerts all the same
+            return {}
 
     def _windows(self, snapshot: Snapshot, name: str) -> dict[str, Any]:
         seconds = next(each.seconds for each in RANGES if each.name == name)

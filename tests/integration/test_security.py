@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from stream.io.redis_link import connect as connect_redis
 from stream.io.security import Security, SecurityError, kafka_security, redis_security
 from stream.io.store import StoreReader
 from stream.settings import Settings
+from stream.watch.marking import Marking
 from tests.commands import Ended, Weir
 from tests.servers import kafka as kafka_server
 from tests.servers import redis as redis_server
@@ -117,13 +118,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         servers.callback(kafka.stop)
         kafka.start()
         rules = re.findall(r"^user \w+ (?:on|off).*$", PAGE, re.MULTILINE)
-        assert len(rules) == 4
+        assert len(rules) == 5
         users = re.sub(r"user (\w+) on >PASSWORD", rf"user \1 on >{MARK}-\1", "\n".join(rules))
         redis = SecuredRedis(folder, kafka.authority, users + "\n", "localhost")
         servers.callback(redis.stop)
         redis.start()
         kafka.grant("User:worker", {("TRANSACTIONAL_ID", "lent/*"): ("WRITE", "DESCRIBE")})
-        for role in ("admin", "producer", "worker", "viewer", "operator", "analyst"):
+        for role in ("admin", "producer", "worker", "viewer", "operator", "analyst", "dashboard"):
             kafka.add_user(role, f"{MARK}-{role}", rights(role), "SCRAM-SHA-512")
         yield Place(folder, kafka, redis)
 
@@ -167,6 +168,15 @@ def test_each_role_does_its_part_of_the_journey_with_no_more_rights_than_documen
     as_viewer = Security("redis", password=f"{MARK}-viewer", ca_file=Path(place.ca))
     reader = StoreReader(viewer["WEIR_REDIS"], "weir", as_viewer)
     windows = measure(reader.windows())
+    (newest,) = reader.alerts(1)
+    dashboard = place.role("dashboard")
+    settings = Settings.model_validate(
+        {name.removeprefix("WEIR_").lower(): value for name, value in dashboard.items()}
+    )
+    with closing(StoreReader(settings.redis, "weir", redis_security(settings))) as own:
+        marking = Marking(settings, own, lambda: connect(settings.bus, kafka_security(settings)))
+        mark = marking.mark(newest, is_fraud=True)
+    assert reader.marks([newest.alert_id]) == {newest.alert_id: mark}
     reader.close()
     assert windows.transactions == 600
     assert windows.alerts == len(alerts.out.splitlines()) > 0

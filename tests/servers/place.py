@@ -35,38 +35,39 @@ class Place:
         self._env = {k: v for k, v in os.environ.items() if not k.startswith("WEIR_")}
         self._env |= {"WEIR_BUS": self.bus, "WEIR_REDIS": redis.url}
         self._env |= {f"WEIR_{name.upper()}": str(value) for name, value in settings.items()}
-        self._processes: list[subprocess.Popen[str]] = []
+        self._folder = folder
+        self._processes: list[tuple[subprocess.Popen[str], Path]] = []
         assert self.start("stream", "topics", "create").wait(PATIENCE_SECONDS) == 0
 
-    def start(
-        self, module: str, *command: str, stdout: int = subprocess.DEVNULL
-    ) -> subprocess.Popen[str]:
+    def start(self, module: str, *command: str) -> subprocess.Popen[str]:
         """Start a command of `stream` or `producers`."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *command],
-            env=self._env,
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._processes.append(process)
+        told = self._folder / f"{len(self._processes)}.txt"
+        with told.open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, *command],
+                env=self._env,
+                stdout=subprocess.PIPE if command[0] == "dashboard" else subprocess.DEVNULL,
+                stderr=log,
+                text=True,
+            )
+        self._processes.append((process, told))
         return process
 
     def dashboard(self) -> tuple[subprocess.Popen[str], str]:
         """Start the web page; return its process, and its link with the token."""
-        process = self.start("stream", "dashboard", "--port=0", stdout=subprocess.PIPE)
+        process = self.start("stream", "dashboard", "--port=0")
         assert process.stdout is not None
-        for line in process.stdout:
-            if found := re.search(r"http://\S+#token=\S+", line):
-                return process, found[0]
-        raise RuntimeError("the dashboard ended before it served the page")
+        found = re.search(r"http://\S+#token=\S+", process.stdout.readline())
+        if found is None:
+            raise RuntimeError("the dashboard ended before it served the page")
+        return process, found[0]
 
     def stop(self) -> None:
         """End all that was started, and see that it ended well."""
-        for process in reversed(self._processes):
+        for process, _ in reversed(self._processes):
             process.terminate()
-        for process in self._processes:
-            _, told = process.communicate(timeout=PATIENCE_SECONDS)
+        for process, told in self._processes:
+            process.communicate(timeout=PATIENCE_SECONDS)
             # A generator that is told to end has not done all it was to do.
-            assert process.returncode in (0, -15), told
-            assert "Traceback" not in told
+            assert process.returncode in (0, -15), told.read_text()
+            assert "Traceback" not in told.read_text()

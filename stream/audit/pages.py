@@ -9,6 +9,8 @@ from typing import Any
 from stream.audit.charts import Line, chart
 from stream.evaluation.page import FRAME, STYLE
 
+_MOVES = 20
+"""Of the threshold, that the page shows; audit.json has more."""
 _STYLE = """
   h2.part { font-size: 19px; margin: 36px 0 12px; }
   p.note { color: var(--muted); margin: 0 0 14px; max-width: 75ch; }
@@ -154,7 +156,18 @@ def _thresholds(found: Mapping[str, Any]) -> str:
                 )
             ]
         )
-    return _title("Thresholds") + f"<section>{_pairs(said)}</section><br>" + drawn
+    drawn = _title("Thresholds") + f"<section>{_pairs(said)}</section><br>" + drawn
+    moves = (found["refold"] or {"threshold_moves": []})["threshold_moves"][-_MOVES:]
+    rows = [
+        [
+            f"{move['position']:,}",
+            _when(move["labelled_at"]),
+            "–" if move["threshold"] is None else f"{move['threshold']:.4g}",
+            move["reason"],
+        ]
+        for move in reversed(moves)
+    ]
+    return drawn + (_rows(["position", "label of", "threshold", "why"], rows) if rows else "")
 
 
 def _quality(found: Mapping[str, Any]) -> str:

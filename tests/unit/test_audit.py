@@ -61,14 +61,12 @@ def test_only_transactions_of_the_span_count_and_gaps_and_rubbish_are_told() -> 
 
 
 def window(day: int, **changes: Any) -> WindowReport:
-    values = {name: 0 for name in WindowReport.model_fields if name not in _OTHER}
+    needed = [name for name, field in WindowReport.model_fields.items() if field.is_required()]
+    values = dict.fromkeys(needed, 0)
+    start = FIRST + timedelta(days=day)
     return WindowReport.model_validate(
-        {**values, "start": FIRST + timedelta(days=day), "histogram": {}, "threshold": 0.5}
-        | changes
+        {**values, "start": start, "histogram": {}, "threshold": 0.5, **changes}
     )
-
-
-_OTHER = ("fraud_amounts", "segments", "start", "histogram")
 
 
 def test_segments_of_windows_add_up_and_those_that_lie_apart_are_marked() -> None:

@@ -125,7 +125,7 @@ def _done(found: Mapping[str, Any]) -> str:
     said = {
         "strategy": f"{balance['strategy']}: {balance['what_it_does']}",
         "learner": balance["learner"],
-        "target share": "found by the members" if balance["target_share"] is None
+        "target share": "none, or one of each member's own" if balance["target_share"] is None
         else f"{balance['target_share']:g}",
         "probabilities": balance["prior_correction"],
         "order": balance["order"],
@@ -388,7 +388,7 @@ def _pairs(rows: Mapping[str, str]) -> str:
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    return ", ".join(f"{name}: {count:,}" for name, count in counts.items())
 
 
 def _interval(value: float | None, interval: Sequence[float] | None, digits: int = 3) -> str:

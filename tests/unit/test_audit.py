@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from stream.audit.charts import Line, chart
+from stream.audit.facts import STRATEGIES
 from stream.audit.quality import Quality
 from stream.audit.trail import Trail
 from stream.core.wire import Example, written
 from stream.events import FIRST, Segment, WindowReport
 from stream.io.bus import Record
+from stream.settings import Settings
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -67,6 +69,10 @@ def window(day: int, **changes: Any) -> WindowReport:
     return WindowReport.model_validate(
         {**values, "start": start, "histogram": {}, "threshold": 0.5, **changes}
     )
+
+
+def test_every_strategy_is_explained() -> None:
+    assert set(STRATEGIES) == set(get_args(Settings.model_fields["rebalance"].annotation))
 
 
 def test_segments_of_windows_add_up_and_those_that_lie_apart_are_marked() -> None:

@@ -2,23 +2,29 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# Those without servers first: what is wrong with the core shows at once.
-TESTS ?= tests/unit tests/e2e tests/integration tests/contract
+# Modules are compiled when they are first imported: to compile all takes longer than all the rest.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	--constraint constraints.txt --editable
+# The longest files first, and many short ones last, so that all workers end together.
+TESTS ?= tests/e2e tests/contract tests/integration tests/unit
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo check test kafka audit clean
+.PHONY: help install dev demo check mypy ruff imports doctests test kafka audit clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[report]'
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) '.[report]'
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,report,benchmarks]'
-	@touch $@
+# In one go: to install twice is to build and to look everything up twice.
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) '.[dev,report,benchmarks]'
+	@touch $(VENV)/.installed $@
 
 install: $(VENV)/.installed ## install Weir into .venv
 
@@ -27,11 +33,19 @@ dev: $(VENV)/.dev ## install what the checks and tests need besides
 demo: install ## generator, worker and live view on the embedded bus; ARGS= passes flags on
 	@$(BIN)/weir demo $(ARGS)
 
-check: dev ## ruff, mypy, import contracts, doctests; changes nothing
+check: mypy ruff imports doctests ## ruff, mypy, import contracts, doctests; changes nothing
+
+mypy: dev
+	$(BIN)/mypy
+
+ruff: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+
+imports: dev
 	$(BIN)/lint-imports
+
+doctests: dev
 	$(BIN)/python -m pytest --quiet --doctest-modules stream producers
 
 kafka: .cache/kafka/.complete ## fetch Apache Kafka's jars (Java 17 and Maven) for the integration tests

@@ -252,7 +252,7 @@ class Found:
     peak_ratio: float = 0.0
 
 
-READERS: dict[type, Any] = {Transaction: decode.transaction, Label: decode.label}
+READERS: dict[type, Any] = {Transaction: decode.transactions(), Label: decode.label}
 
 
 def peak_mb() -> float:

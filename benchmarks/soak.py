@@ -54,6 +54,8 @@ from stream.core.detector import Detector
 from stream.core.features import feature_names
 from stream.core.model import Model
 from stream.core.pending import Pending
+from stream.core.scored import Scored
+from stream.core.segments import Segments
 from stream.core.windows import Windows
 from stream.events import Label, Transaction, utc
 from stream.io.background import Background
@@ -393,13 +395,16 @@ def cost_of_pending(settings: Settings, count: int) -> float:
     """Return the bytes per transaction of so many that wait; names are the accounts' own."""
     names: dict[str, str] = {}
     width = len(feature_names(settings.transaction_types, settings.half_lives_hours))
-    pending = Pending(width, count)
+    segments = Segments()
+    pending = Pending(width, count, len(segments.fields))
 
     def add(new: Slice, rng: np.random.Generator) -> None:
         n = len(new.transactions)
         features = rng.random((n, width), np.float32)
+        codes = segments.codes(new.transactions, np.ones(n))
+        scored = Scored(new.times_seconds, rng.random(n), new.frauds, np.ones(n), codes)
         pending.add(
-            *(new.transactions, new.times_seconds, rng.random(n), new.frauds, features),
+            *(new.transactions, scored, features),
             names=lambda given: [names.setdefault(name, name) for name in given],
         )
 
@@ -416,8 +421,10 @@ def cost_of_windows(settings: Settings, count: int) -> float:
     def add(new: Slice, rng: np.random.Generator) -> None:
         scores = 1.0 / (1.0 + np.exp(5.0 - 2.0 * rng.standard_normal(len(new.transactions))))
         amounts, alerts = np.ones(len(scores)), scores > 0.5
-        windows.decided(new.times_seconds, scores, alerts, amounts, state)
-        windows.labelled(new.times_seconds, scores, alerts, amounts, new.frauds)
+        codes = windows.segments.codes(new.transactions, amounts)
+        scored = Scored(new.times_seconds, scores, alerts, amounts, codes)
+        windows.decided(scored, state)
+        windows.labelled(scored, new.frauds)
         windows.changed()
 
     days = settings.max_windows * settings.window_seconds / DAY
@@ -426,7 +433,7 @@ def cost_of_windows(settings: Settings, count: int) -> float:
 
 def cost_of_early_labels(settings: Settings, count: int) -> float:
     """Return the bytes per label that waits for its transaction; at most 100,000 may."""
-    pending = Pending(1, 1)
+    pending = Pending(1, 1, 0)
     late = LateLabels(timedelta(), settings.align_seconds)
 
     def add(new: Slice, _: np.random.Generator) -> None:

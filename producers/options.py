@@ -35,9 +35,14 @@ def duration(text: str) -> timedelta:
     return value
 
 
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.utcoffset() is None else moment.astimezone(UTC)
+def moment(text: str) -> datetime:
+    """Read a moment as ISO 8601 has it, as UTC where it has no offset.
+
+    >>> moment("2026-01-31").isoformat()
+    '2026-01-31T00:00:00+00:00'
+    """
+    found = datetime.fromisoformat(text)
+    return found.replace(tzinfo=UTC) if found.utcoffset() is None else found.astimezone(UTC)
 
 
 def _shift(text: str) -> Shift:
@@ -151,7 +156,7 @@ def _generator_flags(command: argparse.ArgumentParser) -> None:
     )
     flags.add_argument(
         "--start",
-        type=_read(_moment),
+        type=_read(moment),
         metavar="ISO",
         help="event time of the first day, ISO 8601, UTC where no offset is given (default: the "
         "settings' step origin, 2026-01-01)",

@@ -214,6 +214,24 @@ def metrics(settings: Settings, args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def dashboard(settings: Settings, args: argparse.Namespace) -> int:
+    """Serve the web page."""
+    from stream.watch.dashboard import Address, Dashboard
+
+    page = Dashboard(
+        settings,
+        _reader(settings),
+        lambda: connect(settings.bus, kafka_security(settings)),
+        Address(args.host, args.port, tuple(args.allow_host)),
+    )
+    stop = stop_on_signals()
+    page.start()
+    print(f"The page is at {page.link}", flush=True)
+    stop.wait()
+    page.stop()
+    return EXIT_OK
+
+
 def _reader(settings: Settings, *, once: bool = False) -> StoreReader:
     """What reads from Redis: that need not be there yet, but is not to refuse."""
     from stream.io.store import StoreReader
@@ -229,7 +247,7 @@ def _reader(settings: Settings, *, once: bool = False) -> StoreReader:
 
 def alerts(settings: Settings, args: argparse.Namespace) -> int:
     """Print the alerts."""
-    from stream.watch.alerts import follow_alerts
+    from stream.watch.alerts import Wanted, follow_alerts
 
     broker = connect(settings.bus, kafka_security(settings))
     partitions = partitions_of(broker, settings.alerts_topic)
@@ -239,6 +257,9 @@ def alerts(settings: Settings, args: argparse.Namespace) -> int:
         partitions,
         follow=args.follow,
         as_json=args.json,
+        wanted=Wanted(**{name: getattr(args, name) for name in Wanted.__dataclass_fields__}),
+        limit=args.limit,
+        from_beginning=not args.new,
         stop=stop_on_signals(),
     )
     return EXIT_OK
@@ -468,40 +489,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    sub = command("demo", demo, "generator or table, worker and live view on the embedded bus")
-    sub.add_argument(
-        "--replay", type=_there, metavar="FILE", help="a table instead of the generator"
+    _demo_flags(
+        command("demo", demo, "generator or table, worker and live view on the embedded bus")
     )
-    sub.add_argument(
-        "--columns",
-        choices=("paysim", "card"),
-        default="paysim",
-        help="of the table (default: %(default)s)",
-    )
-    sub.add_argument(
-        "--label-delay",
-        type=duration,
-        default="1d",
-        metavar="DURATION",
-        help="event time from a transaction to its label (default: %(default)s)",
-    )
-    sub.add_argument(
-        "--score-from",
-        type=duration,
-        default="3d",
-        metavar="DURATION",
-        help="quality counts from this event time after the start (default: %(default)s)",
-    )
-    sub.add_argument(
-        "--transactions",
-        type=_count,
-        metavar="N",
-        help="end after so many (default: 36000; with --replay all)",
-    )
-    sub.add_argument("--no-view", action="store_true", help="plain lines even on a terminal")
-    sub.add_argument("--summary", type=_to_write, metavar="FILE", help="write the summary as JSON")
-    alone = ("bus", "redis", "group", "worker_id", "state_dir", "partitions")
-    _settings_flags(sub, exclude=(*alone, *CREDENTIALS))
 
     sub = command("detect", detect, "a worker: scores transactions, joins labels, learns")
     sub.add_argument("--until-end", action="store_true", help="stop once all there is was handled")
@@ -543,9 +533,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--port", type=_port, default=9464, help="default: %(default)s")
     _settings_flags(sub, only=(*_COMMON, "redis_prefix"))
 
+    sub = command("dashboard", dashboard, "the web page: live figures, alerts, marking them")
+    _address_flags(sub)
+    needed = ("redis_prefix", "labels_topic", "key_field", "window_expiry_seconds")
+    _settings_flags(sub, only=(*_COMMON, *needed, "dashboard_token", "dashboard_token_file"))
+
     sub = command("alerts", alerts, "the alerts, from the beginning of their topic")
-    sub.add_argument("--follow", action="store_true", help="wait for new ones")
-    sub.add_argument("--json", action="store_true", help="one JSON object a line, as on the topic")
+    _alert_flags(sub)
     _settings_flags(sub, only=(*_COMMON, "alerts_topic"))
 
     sub = command("dead-letters", dead_letters, "what could not be read: list, show, replay")
@@ -595,6 +589,68 @@ values:
                  a window) or alert_budget:100/1d
 
 """
+
+
+def _demo_flags(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--replay", type=_there, metavar="FILE", help="a table instead of the generator"
+    )
+    sub.add_argument(
+        "--columns",
+        choices=("paysim", "card"),
+        default="paysim",
+        help="of the table (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--label-delay",
+        type=duration,
+        default="1d",
+        metavar="DURATION",
+        help="event time from a transaction to its label (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--score-from",
+        type=duration,
+        default="3d",
+        metavar="DURATION",
+        help="quality counts from this event time after the start (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--transactions",
+        type=_count,
+        metavar="N",
+        help="end after so many (default: 36000; with --replay all)",
+    )
+    sub.add_argument("--no-view", action="store_true", help="plain lines even on a terminal")
+    sub.add_argument(
+        "--page",
+        action="store_true",
+        help="the web page instead of the view in the terminal; stays until it is interrupted",
+    )
+    _address_flags(sub)
+    sub.add_argument("--summary", type=_to_write, metavar="FILE", help="write the summary as JSON")
+    alone = ("bus", "redis", "group", "worker_id", "state_dir", "partitions")
+    _settings_flags(sub, exclude=(*alone, *CREDENTIALS))
+
+
+def _address_flags(sub: argparse.ArgumentParser) -> None:
+    """Where the web page is served."""
+    sub.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address the page listens at; beyond the loopback, reading needs the token, too "
+        "(default: %(default)s)",
+    )
+    sub.add_argument(
+        "--port", type=_port, default=9465, help="of the page; 0: any (default: %(default)s)"
+    )
+    sub.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a further name the page is reached by, such as a proxy's; may be given again",
+    )
 
 
 def _evaluate_flags(sub: argparse.ArgumentParser) -> None:
@@ -687,6 +743,22 @@ def _evaluate_flags(sub: argparse.ArgumentParser) -> None:
         help="write DIR/index.html: figures and pictures on one page (needs weir[report])",
     )
     _settings_flags(sub, exclude=OF_THE_BUS)
+
+
+def _alert_flags(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--follow", action="store_true", help="wait for new ones")
+    sub.add_argument("--new", action="store_true", help="only those from now on")
+    sub.add_argument("--json", action="store_true", help="one JSON object a line, as on the topic")
+    sub.add_argument("--limit", type=_count, metavar="N", help="end after so many")
+    sub.add_argument(
+        "--since", type=_instant, metavar="TIME", help="event time from which on, ISO 8601, as UTC"
+    )
+    sub.add_argument("--until", type=_instant, metavar="TIME", help="event time before which")
+    sub.add_argument("--min-score", type=_share, metavar="SCORE", help="of this score or more")
+    sub.add_argument("--min-amount", type=_amount, metavar="AMOUNT", help="of this amount or more")
+    sub.add_argument("--type", metavar="TYPE", help="of this type")
+    sub.add_argument("--account", metavar="NAME", help="from or to this account")
+    sub.add_argument("--transaction-id", metavar="ID", help="of this transaction")
 
 
 def _looking_back(command: Callable[..., argparse.ArgumentParser]) -> None:

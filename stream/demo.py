@@ -74,12 +74,13 @@ def run_demo(
     """Run producer, worker and view until the stream ends; print and write a summary.
 
     The producer is a process of its own, as it would be in production; bus and Redis are those
-    of this run alone and gone afterwards. Returns the exit code.
+    of this run alone and gone afterwards. With the web page all stays up after the end of the
+    stream, so that people can look and mark alerts, until `stop` is set. Returns the exit code.
     """
     if not args.replay:
         args.transactions = args.transactions or _GENERATED["transactions"]
     plain = args.no_view or not sys.stdout.isatty()
-    if not plain:
+    if not plain and not args.page:
         logging.getLogger("stream").setLevel(logging.WARNING)  # lines would tear the picture
     with tempfile.TemporaryDirectory(prefix="weir-demo-") as folder, LocalRedisServer() as redis:
         here = {"bus": f"sqlite:///{folder}/bus.db", "redis": redis.url, "partitions": 1}
@@ -108,18 +109,23 @@ def run_demo(
 
         def await_producer() -> None:
             producer.wait()
-            until_end.set()
+            if not args.page:
+                until_end.set()
 
         try:
             work.start()
             Thread(target=await_producer, daemon=True).start()
-            watch(
-                StoreReader(settings.redis, settings.redis_prefix),
-                refresh_seconds=0.5,
-                plain=plain,
-                stop=work.over,
-                total=args.transactions,
-            )
+            reader = StoreReader(settings.redis, settings.redis_prefix)
+            if args.page:
+                _serve(settings, reader, broker, args, until=work.over)
+            else:
+                watch(
+                    reader,
+                    refresh_seconds=0.5,
+                    plain=plain,
+                    stop=work.over,
+                    total=args.transactions,
+                )
         finally:
             if not work.over.is_set():
                 stop.set()
@@ -134,6 +140,23 @@ def run_demo(
     if args.summary:
         args.summary.write_text(json.dumps(work.summary, indent=2) + "\n")
     return 0
+
+
+def _serve(
+    settings: Settings, reader: StoreReader, broker: Broker, args: argparse.Namespace, until: Event
+) -> None:
+    """Serve the web page until the worker has ended."""
+    from stream.watch.dashboard import Address, Dashboard  # noqa: PLC0415 - only where it is shown
+
+    address = Address(args.host, args.port, tuple(args.allow_host))
+    page = Dashboard(settings, reader, lambda: broker, address, total=args.transactions)
+    page.start()
+    told = f"The page is at {page.link}\nIt stays when the stream has ended; Ctrl-C ends all."
+    Console(stderr=True).print(told, soft_wrap=True, highlight=False, markup=False)
+    try:
+        until.wait()
+    finally:
+        page.stop()
 
 
 def _producer_command(settings: Settings, args: argparse.Namespace) -> list[str]:

@@ -94,9 +94,10 @@ class Reason(BaseModel):
     feature: str
     value: float
     habit: float
-    """What is usual for the feature among legitimate examples of this stream."""
+    """What is usual for the feature among legitimate examples of the same type."""
     effect: float
-    """Log-odds that the score loses when the feature is set to its habit."""
+    """Log-odds that the score loses when the feature and those that tell the same are set to their
+    habit."""
 
 
 class Activity(BaseModel):
@@ -262,6 +263,22 @@ class Alarm(BaseModel):
     """What to look at, in a sentence."""
 
 
+class Mark(BaseModel):
+    """What an analyst said of an alert on the web page: for the others who look at it.
+
+    What is learned, and counted, is the label that went to the labels topic with it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    alert_id: str
+    is_fraud: bool
+    marked_at: AwareDatetime
+    """Wall time."""
+    labelled_at: AwareDatetime
+    """That of the label, in the time of the stream."""
+
+
 class LiveReport(BaseModel):
     """What one worker says of itself, now. Counts are since its start."""
 
@@ -272,6 +289,8 @@ class LiveReport(BaseModel):
     started_at: AwareDatetime
     event_time: AwareDatetime | None
     """Event time of the newest transaction decided."""
+    label_time: AwareDatetime | None = None
+    """`labelled_at` of the newest label that met its transaction."""
     partitions: tuple[int, ...]
     transactions: int
     decisions: int

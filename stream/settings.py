@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,9 +15,9 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-SECRETS = ("bus", "redis", "kafka_password", "redis_password")
+SECRETS = ("bus", "redis", "kafka_password", "redis_password", "dashboard_token")
 """Settings that are or may hold a secret."""
-PASSWORDS = ("kafka_password", "redis_password")
+PASSWORDS = ("kafka_password", "redis_password", "dashboard_token")
 """Settings that have no flag: a flag is read by everyone on the machine (`ps`)."""
 CREDENTIALS = (
     *("kafka_user", "kafka_password", "kafka_password_file", "kafka_sasl_mechanism"),
@@ -25,6 +26,10 @@ CREDENTIALS = (
     *("redis_ca_file", "redis_cert_file", "redis_key_file"),
 )
 """Settings of who we are to Kafka and Redis, and whom we trust."""
+
+
+_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_MAX_SEGMENTS = 8
 
 
 class OwnError(ValueError):
@@ -84,6 +89,12 @@ class Settings(BaseSettings):
     redis_key_file: Path | None = Field(
         None, description="PEM file of its key, without passphrase; none: it is in the same file"
     )
+    dashboard_token: SecretStr | None = Field(
+        None,
+        description="what the web page asks of whoever marks alerts; from the environment only; "
+        "none: made at its start",
+    )
+    dashboard_token_file: Path | None = Field(None, description="file that holds that token")
     group: str = Field("weir", description="consumer group of the workers")
     worker_id: str | None = Field(
         None, description="unique to a worker, stable over restarts; default: the host's name"
@@ -170,6 +181,11 @@ class Settings(BaseSettings):
     window_seconds: Positive = Field(
         3600, description="length of a tumbling window of metrics, in event time"
     )
+    segments: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="fields of a transaction, besides type and amount, by whose values the metrics "
+        "of a window are counted, too, such as channel,country",
+    )
     max_windows: Positive = Field(
         1_000, description="windows per partition kept open for late labels"
     )
@@ -231,7 +247,7 @@ class Settings(BaseSettings):
         state["__dict__"] = state["__dict__"] | {name: fields[name].default for name in SECRETS}
         return state
 
-    @field_validator("transaction_types", "half_lives_hours", mode="before")
+    @field_validator("transaction_types", "half_lives_hours", "segments", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         """A list in the environment or a flag is separated by commas."""
@@ -249,6 +265,17 @@ class Settings(BaseSettings):
     def _types(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(value)) < len(value):
             raise ValueError("each once")
+        return value
+
+    @field_validator("segments", mode="after")
+    @classmethod
+    def _segments(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_FIELD.fullmatch(name) for name in value):
+            raise ValueError("names of fields: letters, digits and underscores")
+        if len({*value, "type", "amount"}) < len(value) + 2:
+            raise ValueError("each once, without type and amount, which are always there")
+        if len(value) > _MAX_SEGMENTS:
+            raise ValueError(f"at most {_MAX_SEGMENTS}")
         return value
 
     @field_validator("step_origin", mode="after")

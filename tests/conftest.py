@@ -1,15 +1,22 @@
-"""Real servers for the tests that need them: started once, stopped whatever happens."""
+"""Real servers for the tests that need them, started once, and commands run in this process."""
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from playwright.sync_api import Browser
 
+from stream.__main__ import main
+from tests.commands import Ended, Weir
+from tests.servers import browser
 from tests.servers import kafka as kafka_server
 from tests.servers import redis as redis_server_
 from tests.servers.kafka import LocalKafka
@@ -29,7 +36,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_report_header() -> list[str]:
     """Say at the top which real servers there are, instead of a line for each test that skips."""
-    servers = {"Apache Kafka": kafka_server.missing(), "Redis": redis_server_.missing()}
+    servers = {
+        "Apache Kafka": kafka_server.missing(),
+        "Redis": redis_server_.missing(),
+        "Chromium": browser.missing(),
+    }
     return [f"{name}: {missing or 'there'}" for name, missing in servers.items()]
 
 
@@ -63,6 +74,14 @@ def redis_server() -> Iterator[LocalRedis]:
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """A real Chromium that all tests share: a context of its own each."""
+    _need(browser.missing())
+    with browser.chromium() as started:
+        yield started
+
+
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of a bus, on either of the two."""
@@ -75,3 +94,27 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def unique() -> str:
     """A prefix for topics, groups and keys that no other test has."""
     return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def weir(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Weir]:
+    """Runs a command by its entry point, without the time that an interpreter takes to start."""
+    handlers = list(logging.getLogger().handlers)
+    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def run(*command: str, entry: Callable[..., int] = main, **env: str) -> Ended:
+        for name in [name for name in os.environ if name.startswith("WEIR_")]:
+            monkeypatch.delenv(name)
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        try:
+            code = entry(command)
+        except SystemExit as end:  # from argparse
+            code = int(end.code or 0)
+        return Ended(code, *capsys.readouterr())
+
+    yield run
+    logging.getLogger().handlers = handlers  # the one of the command writes to what was captured
+    for number, handler in signals.items():
+        signal.signal(number, handler)

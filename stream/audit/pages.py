@@ -213,7 +213,7 @@ def _quality(found: Mapping[str, Any]) -> str:
     return (
         title
         + _note(
-            "From the windows in Redis, as far as labels have come; 95 % intervals (Wilson). They "
+            "From the windows in Redis, as far as labels have come; intervals of 90 %. They "
             "take transactions for independent: frauds come in runs, so the truth is wider."
         )
         + _grid(
@@ -232,7 +232,7 @@ def _segments(found: Mapping[str, Any]) -> str:
     if not fields:
         return title + _note("The windows tell of no segments.")
     drawn = title + _note(
-        "Error rates by part of the stream, with 95 % intervals; bold where that of all lies "
+        "Error rates by part of the stream, with 90 % intervals; bold where that of all lies "
         "outside."
     )
     head = [

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from stream.core.chance import wilson
+from stream.core.intervals import share_interval
 from stream.core.windows import measure
 from stream.events import Segment, WindowReport
 from stream.io.store import StoreReader
@@ -62,7 +62,7 @@ class Folded:
         self._newest = report
 
     def asdict(self) -> dict[str, Any]:
-        """Return measures with 95 % intervals, segments, and least, greatest and last in force."""
+        """Return measures with 90 % intervals, segments, and least, greatest and last in force."""
         if self._newest is None:
             return {"windows": 0}
         whole = self._newest.model_copy(
@@ -78,8 +78,8 @@ class Folded:
         return {
             "windows": self.windows,
             "measures": found,
-            "precision_interval": wilson(tp, tp + whole.false_positives),
-            "recall_interval": wilson(tp, tp + fn),
+            "precision_interval": share_interval(tp, whole.false_positives),
+            "recall_interval": share_interval(tp, fn),
             "segments": self._of_segments(whole),
             "in_force": {
                 name: dict(zip(("least", "greatest", "last"), values, strict=True))
@@ -109,15 +109,15 @@ class Folded:
 
 
 def _rates(of: Segment) -> dict[str, Any]:
-    """Error rates of a part of the stream, each with its 95 % interval."""
+    """Error rates of a part of the stream, each with its 90 % interval."""
     legitimate = of.false_positives + of.true_negatives
     frauds = of.false_negatives + of.true_positives
     return {
         **of._asdict(),
         "false_positive_rate": of.false_positives / legitimate if legitimate else None,
-        "false_positive_interval": wilson(of.false_positives, legitimate),
+        "false_positive_interval": share_interval(of.false_positives, of.true_negatives),
         "false_negative_rate": of.false_negatives / frauds if frauds else None,
-        "false_negative_interval": wilson(of.false_negatives, frauds),
+        "false_negative_interval": share_interval(of.false_negatives, of.true_positives),
     }
 
 

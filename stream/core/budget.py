@@ -86,6 +86,8 @@ class BudgetThreshold:
         self.every = every
         self.value = 1.0
         """Threshold in force for the period under way."""
+        self.used_up: tuple[int, float] | None = None
+        """The newest period whose budget was used up, and the share of its traffic to come then."""
         self.traffic: Traffic | None = None
         self._next_value = 1.0
         """Threshold for what belongs to another period, of which nothing is spent yet."""
@@ -199,12 +201,33 @@ class BudgetThreshold:
         )
         if left <= 0:
             self.value = 1.0
+            self._note_used_up(self.traffic, self._period, to_come)
         self._gap = min(
             self.every, max(min(_SHORTEST_GAP, self.every), int(to_come / _LOOKS_AHEAD))
         )
         self._until_look = self._gap
         burst = max(1.0, _BURST * self.max_share * self.every)
         self._credit = min(self._credit + self.max_share * self._gap, burst)
+
+    def early(self) -> tuple[float, int]:
+        """Return how early the budget of this period or the last was used up, and the budget.
+
+        The first as the share of the period's traffic that was still to come: 0 where it lasted.
+        """
+        period = self._period
+        if period is None:
+            return 0.0, 0
+        if self.used_up is None or period - self.used_up[0] > 1:
+            return 0.0, self.allowance(period)
+        return self.used_up[1], self.allowance(self.used_up[0])
+
+    def _note_used_up(self, traffic: Traffic, period: int, to_come: float) -> None:
+        if self.used_up is not None and self.used_up[0] == period:
+            return
+        whole = to_come + self._seen.get(period, 0)
+        # On the first day nobody knows what is to come; and in a few looks nothing is controlled.
+        if traffic.whole and whole >= _LOOKS_AHEAD * self.every and self.allowance(period) > 0:
+            self.used_up = (period, to_come / whole)
 
     def _to_come(self, traffic: Traffic, period: int, now: float) -> tuple[float, float]:
         """Return the transactions to expect in the rest of the period and in the whole next one."""

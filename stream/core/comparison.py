@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
-from stream.core.chance import mcnemar, wilson
 from stream.core.detector import Decisions
+from stream.core.intervals import share_interval
 from stream.core.pending import Joined
 from stream.core.windows import log_loss, measure, score_bin
 from stream.events import FIRST, WindowReport
@@ -96,7 +97,7 @@ class Tally:
             self.histogram.setdefault(bin_, [0, 0, 0])[column] += times * count
 
     def measures(self, false_alarm_cost: float | None = None) -> dict[str, float | None]:
-        """Return what the counts say, with 95 % intervals of precision and recall.
+        """Return what the counts say, with intervals (`core.intervals`) of precision and recall.
 
         `cost` is there where a false alarm is said to cost something.
         """
@@ -130,8 +131,8 @@ class Tally:
         )
         found = measure([report]).asdict()
         found["labelled_alerts"] = tp + fp
-        for name, hits, count in (("precision", tp, tp + fp), ("recall", tp, tp + fn)):
-            low, high = wilson(hits, count) or (None, None)
+        for name, hits, misses in (("precision", tp, fp), ("recall", tp, fn)):
+            low, high = share_interval(hits, misses) or (None, None)
             found[f"{name}_lower"], found[f"{name}_upper"] = low, high
         if false_alarm_cost is not None:
             found["cost"] = missed + false_alarm_cost * fp
@@ -142,9 +143,9 @@ class Tally:
 class Disagreement:
     """Labelled transactions that one decider alone flagged, and what chance has to do with it.
 
-    The probabilities are those of McNemar's test (`core.chance.mcnemar`), frauds and legitimate
-    transactions each for themselves. It takes them for independent, and frauds come in runs: chance
-    does somewhat more than they say.
+    The probabilities are those of McNemar's test (1947), exact, frauds and legitimate transactions
+    each for themselves: were the two alike, a coin would tell who flagged. It takes transactions
+    for independent, and frauds come in runs: chance does somewhat more than they say.
     """
 
     frauds_only_in_force: int
@@ -229,6 +230,16 @@ class Comparison:
             frauds_only_challenger=frauds[0][1],
             false_only_in_force=legitimate[1][0],
             false_only_challenger=legitimate[0][1],
-            frauds_by_chance=mcnemar(frauds[1][0], frauds[0][1]),
-            false_by_chance=mcnemar(legitimate[1][0], legitimate[0][1]),
+            frauds_by_chance=_by_chance(frauds[1][0], frauds[0][1]),
+            false_by_chance=_by_chance(legitimate[1][0], legitimate[0][1]),
         )
+
+
+def _by_chance(only_first: int, only_second: int) -> float:
+    """How likely chance alone parts two deciders so far, or further: both sides of a coin.
+
+    >>> round(_by_chance(2, 10), 3), _by_chance(0, 0)
+    (0.039, 1.0)
+    """
+    count = only_first + only_second
+    return float(binomtest(only_first, count).pvalue) if count else 1.0

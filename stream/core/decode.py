@@ -6,13 +6,13 @@ not take, the models of `stream.events` look at, which take it after all or know
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
-from msgspec import MsgspecError
+from msgspec import MsgspecError, defstruct
 from msgspec.json import Decoder
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 
 from stream import events
 from stream.core import wire
@@ -30,14 +30,40 @@ class Reject:
     reason: str
 
 
-def transaction(value: bytes | None, max_bytes: int) -> wire.AnyTransaction | Reject:
-    """Return the transaction that a message carries, or the reason why it carries none."""
-    found = _quickly(_TRANSACTION, value, max_bytes)
-    if found is not None:
-        at = found.timestamp
-        if found.step is not None if at is None else events.FIRST <= at < events.END:
-            return found
-    return decode(value, events.Transaction, max_bytes)
+def transactions(
+    fields: Sequence[str] = (),
+) -> Callable[[bytes | None, int], wire.AnyTransaction | Reject]:
+    """Return what reads a transaction from a message of so many bytes at most, or tells why not.
+
+    `fields` are read besides those that every transaction may have, whatever they hold; None where
+    there is nothing. The reader gives the transaction that a message carries, or the reason why it
+    carries none.
+
+    >>> read = transactions(["channel"])
+    >>> about = b'"type": "DEBIT", "amount": 1, "nameOrig": "C1", "nameDest": "M1", "step": 0'
+    >>> read(b'{"transaction_id": "1", "channel": "atm", ' + about + b"}", 1000).channel
+    'atm'
+    """
+    new = [name for name in fields if name not in events.Transaction.model_fields]
+    model: type[events.Transaction] = events.Transaction
+    struct: type[wire.Transaction] = wire.Transaction
+    if new:
+        extra: dict[str, Any] = dict.fromkeys(new, (Any, None))
+        model = create_model("Transaction", __base__=events.Transaction, **extra)
+        columns = [(name, Any, None) for name in new]
+        made = defstruct("Transaction", columns, bases=(wire.Transaction,), frozen=True)
+        struct = cast(type[wire.Transaction], made)
+    quick = Decoder(struct).decode
+
+    def read(value: bytes | None, max_bytes: int) -> wire.AnyTransaction | Reject:
+        found = _quickly(quick, value, max_bytes)
+        if found is not None:
+            at = found.timestamp
+            if found.step is not None if at is None else events.FIRST <= at < events.END:
+                return found
+        return decode(value, model, max_bytes)
+
+    return read
 
 
 def label(value: bytes | None, max_bytes: int) -> wire.AnyLabel | Reject:
@@ -83,7 +109,6 @@ def decode(value: bytes | None, kind: type[E], max_bytes: int) -> E | Reject:
     return event
 
 
-_TRANSACTION: Callable[[bytes], wire.Transaction] = Decoder(wire.Transaction).decode
 _LABEL: Callable[[bytes], wire.Label] = Decoder(wire.Label).decode
 _EXAMPLE: Callable[[bytes], wire.Example] = Decoder(wire.Example).decode
 

@@ -10,29 +10,44 @@ from typing import NamedTuple
 import numpy as np
 
 from stream.core.explain import reasons
-from stream.core.features import Features, Floats
+from stream.core.feature_watch import FeatureWatch
+from stream.core.features import Features, Floats, Rows
 from stream.core.model import Model
-from stream.core.pending import Bools, Joined, Pending
+from stream.core.pending import Bools, Ints, Joined, Pending
 from stream.core.rebalance import kept
+from stream.core.scored import Scored
 from stream.core.threshold import AlertBudget, BudgetThreshold, Policy
 from stream.core.windows import Windows
 from stream.core.wire import AnyExample, AnyLabel, AnyTransaction, Example
-from stream.events import Reason, utc
+from stream.events import Activity, Reason, utc
 from stream.settings import Settings
 
 _UNLABELLED_SHARE = 0.01
 """Where the budget only stands in for labels, it flags no more than this share of the traffic."""
+_SHOWN_OF_AN_ACCOUNT = 5
+"""Transactions of each account of an alert that are shown with it."""
+
+
+class Why(NamedTuple):
+    """What is told of an alert besides its score."""
+
+    reasons: tuple[Reason, ...]
+    members: dict[str, float]
+    """Probability of fraud by each member that had a say."""
+    activity: tuple[Activity, ...]
+    """What its accounts did before, newest first."""
 
 
 class Decisions(NamedTuple):
-    """What was decided about a batch, as columns of one length; reasons of the alerts only."""
+    """What was decided about a batch, as columns of one length."""
 
     transactions: Sequence[AnyTransaction]
     times_seconds: Floats
     scores: Floats
     thresholds: Floats
     alerts: Bools
-    reasons: Sequence[tuple[Reason, ...]]
+    why: Sequence[Why]
+    """Of the alerts only, in their order."""
 
 
 class Before(NamedTuple):
@@ -69,6 +84,7 @@ class Detector:
     shards: dict[int, Shard] = field(default_factory=dict)
     thinning: float = 1.0
     """Share of the legitimate examples that go to the log, of those that the model asks for."""
+    feature_watch: FeatureWatch = field(default_factory=FeatureWatch)
 
     def on_transactions(
         self, partition: int, batch: Sequence[AnyTransaction], before: Before | None = None
@@ -76,12 +92,13 @@ class Detector:
         """Decide about each transaction: score it by the past, hold score and features.
 
         What was decided `before` stands: then the batch only brings the account state to where it
-        was, and no reasons are given.
+        was, and nobody asks why.
         """
         shard = self.shards[partition]
         batch = _first_seen(shard, batch)
         times = shard.features.times_seconds(batch)
         features = shard.features.transform(batch, times)
+        self.feature_watch.observe(shard.features.names, features)
         if before and all(tx.transaction_id in before.scores for tx in batch):
             known = [before.scores[tx.transaction_id] for tx in batch]
             scores, thresholds = np.array(known, dtype=np.float64).reshape(-1, 2).T
@@ -92,13 +109,12 @@ class Detector:
             thresholds = self._thresholds(shard, times, scores)
             state = self.state()
         alerts = scores >= thresholds
-        as_held = shard.features.accounts.as_held
-        shard.pending.add(batch, times, scores, alerts, features, names=as_held)
+        amounts = np.array([tx.amount for tx in batch])
+        codes = shard.windows.segments.codes(batch, amounts)
+        scored = Scored(times, scores, alerts, amounts, codes)
+        shard.pending.add(batch, scored, features, names=shard.features.accounts.as_held)
         shard.windows.decided(
-            times,
-            scores,
-            alerts,
-            np.array([tx.amount for tx in batch]),
+            scored,
             {
                 "threshold": float(thresholds[-1]) if len(batch) else 1.0,
                 **{name: state[name] for name in self.model.state()},
@@ -106,9 +122,19 @@ class Detector:
         )
         if before:
             return Decisions(batch, times, scores, thresholds, alerts, ())
-        names, habit = shard.features.names, self.model.habit.means
-        why = reasons(names, features[alerts], habit, partial(self.model.log_odds, names))
+        why = self._why(shard, batch, np.flatnonzero(alerts), features) if alerts.any() else ()
         return Decisions(batch, times, scores, thresholds, alerts, why)
+
+    def _why(
+        self, shard: Shard, batch: Sequence[AnyTransaction], at: Ints, features: Rows
+    ) -> list[Why]:
+        """Say why these rows of a batch that was just decided are alerts."""
+        names, rows = shard.features.names, features[at]
+        usual = self.model.habit.usual(names, rows)
+        found = reasons(names, rows, usual, partial(self.model.log_odds, names))
+        members = self.model.opinions(names, rows)
+        activity = [_activity(shard, batch[i].transaction_id) for i in at.tolist()]
+        return [Why(*told) for told in zip(found, members, activity, strict=True)]
 
     def on_labels(
         self, partition: int, batch: Sequence[AnyLabel], before: Before | None = None
@@ -166,10 +192,11 @@ class Detector:
         features = Features(
             s.transaction_types, s.half_lives_hours, s.max_accounts, s.step_origin, s.features
         )
+        windows = Windows(partition, s.window_seconds, s.max_windows, s.segments)
         self.shards[partition] = Shard(
             features,
-            Pending(len(features.names), s.max_pending),
-            Windows(partition, s.window_seconds, s.max_windows),
+            Pending(len(features.names), s.max_pending, len(windows.segments.fields)),
+            windows,
             self._budget(partition),
         )
         return self.shards[partition]
@@ -201,15 +228,32 @@ def _first_seen(shard: Shard, batch: Sequence[AnyTransaction]) -> list[AnyTransa
 
 
 def _count(shard: Shard, joined: Joined) -> None:
-    times, frauds = joined.times_seconds, joined.frauds
-    shard.windows.labelled(times, joined.scores, joined.alerts, joined.amounts, frauds)
-    shard.features.label(joined.origins, joined.destinations, times, frauds)
+    shard.windows.labelled(joined.scored, joined.frauds)
+    shard.features.label(joined.origins, joined.destinations, joined.times_seconds, joined.frauds)
 
 
 def _correct(shard: Shard, joined: Joined) -> None:
-    times, frauds = joined.times_seconds, joined.frauds
-    shard.windows.corrected(times, joined.scores, joined.alerts, joined.amounts, frauds)
-    shard.features.correct(joined.origins, joined.destinations, times, frauds)
+    shard.windows.corrected(joined.scored, joined.frauds)
+    shard.features.correct(joined.origins, joined.destinations, joined.times_seconds, joined.frauds)
+
+
+def _activity(shard: Shard, transaction_id: str) -> tuple[Activity, ...]:
+    """What the accounts of a transaction did before it."""
+    segments = shard.windows.segments
+    return tuple(
+        Activity(
+            transaction_id=entry.transaction_id,
+            timestamp=utc(entry.time_seconds),
+            type=segments.named(entry.codes)["type"],
+            amount=entry.amount,
+            nameOrig=entry.origin,
+            nameDest=entry.destination,
+            score=entry.score,
+            alerted=entry.alerted,
+            is_fraud=entry.is_fraud,
+        )
+        for entry in shard.pending.recent(transaction_id, _SHOWN_OF_AN_ACCOUNT)
+    )
 
 
 def _example(joined: Joined, row: int, names: Sequence[str], weight: float) -> Example:

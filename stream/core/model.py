@@ -8,8 +8,8 @@ from concurrent.futures import Executor
 
 import numpy as np
 
-from stream.core.explain import Habit
 from stream.core.features import Floats, Rows
+from stream.core.habit import Habit
 from stream.core.learners import committee, log_rate, log_rates
 from stream.core.rebalance import ClassPrior
 from stream.core.threshold import MAX_SCORE, Threshold, parse_policy
@@ -108,6 +108,19 @@ class Model:
     def log_odds(self, names: tuple[str, ...], rows: Rows) -> Floats:
         """Return the log-odds of fraud of each row without the costly members, shape (n,)."""
         return self.committee.log_odds(self.committee.cheap_votes(names, rows))
+
+    def opinions(self, names: tuple[str, ...], rows: Rows) -> list[dict[str, float]]:
+        """Return, for each row, the probability of fraud by each member that has a say in it."""
+        votes = self.committee.heard_votes(names, rows).astype(np.float64)
+        shares = 1.0 / (1.0 + np.exp(-votes))
+        return [
+            {
+                name: share
+                for name, share in zip(self.committee.names, row, strict=True)
+                if not np.isnan(share)
+            }
+            for row in shares.tolist()
+        ]
 
     def weights(self) -> dict[str, float]:
         """Return each member's share of the vote."""

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.plain import Restored, Snapshot
+from stream.core.scored import Scored
+from stream.core.segments import Codes
 from stream.core.wire import AnyLabel, AnyTransaction, written
 from stream.events import Label
 
@@ -20,6 +22,8 @@ Ints = NDArray[np.int64]
 
 _MAX_EARLY = 100_000
 """Labels that may wait for their transaction."""
+_LOOK_BACK = 50_000
+"""Transactions before an alert among which those of its accounts are looked for."""
 _TIME, _SCORE, _AMOUNT, _LABELLED_AT, _SENT = range(5)
 """Numbers that are held of a transaction; the last two of its label."""
 
@@ -33,6 +37,8 @@ class Joined(NamedTuple):
     scores: Floats
     alerts: Bools
     amounts: Floats
+    codes: Codes
+    """Of the window's segments, shape (n, f)."""
     origins: list[str]
     destinations: list[str]
     features: Rows
@@ -41,6 +47,11 @@ class Joined(NamedTuple):
     sent: Floats
     """Of a correction: the weight with which the verdict that it contradicts went to the training
     log, 0 where it was thinned away. NaN: the transaction's first label."""
+
+    @property
+    def scored(self) -> Scored:
+        """The columns of what was decided."""
+        return Scored(self.times_seconds, self.scores, self.alerts, self.amounts, self.codes)
 
     @property
     def corrects(self) -> Bools:
@@ -54,6 +65,21 @@ class Joined(NamedTuple):
             [column[i] for i in at.tolist()] if isinstance(column, list) else column[at]
             for column in self
         )
+
+
+class Entry(NamedTuple):
+    """A transaction that is held, with what is known of it by now."""
+
+    transaction_id: str
+    time_seconds: float
+    codes: list[int]
+    """Of the window's segments."""
+    amount: float
+    origin: str
+    destination: str
+    score: float
+    alerted: bool
+    is_fraud: bool | None
 
 
 class Pending:
@@ -71,11 +97,14 @@ class Pending:
         Number of features of a transaction.
     max_pending
         Transactions held at most.
+    fields
+        Number of fields that a transaction has a segment's code of.
     """
 
-    def __init__(self, width: int, max_pending: int) -> None:
+    def __init__(self, width: int, max_pending: int, fields: int) -> None:
         self.width = width
         self.max_pending = max_pending
+        self.fields = fields
         self.expired = 0
         """Transactions that fell out before a label came."""
         self.unknown = 0
@@ -108,9 +137,7 @@ class Pending:
     def add(
         self,
         batch: Sequence[AnyTransaction],
-        times_seconds: Floats,
-        scores: Floats,
-        alerts: Bools,
+        scored: Scored,
         features: Rows,
         *,
         names: Callable[[Sequence[str]], list[str]] = list,
@@ -127,14 +154,18 @@ class Pending:
             self._make_room(here)
             ids = [tx.transaction_id for tx in batch[rows]]
             self._ids[here] = ids
-            self._origins[here] = names([tx.nameOrig for tx in batch[rows]])
-            self._destinations[here] = names([tx.nameDest for tx in batch[rows]])
+            origins = names([tx.nameOrig for tx in batch[rows]])
+            destinations = names([tx.nameDest for tx in batch[rows]])
+            self._origins[here], self._destinations[here] = origins, destinations
+            self._accounts[here, 0] = list(map(hash, origins))
+            self._accounts[here, 1] = list(map(hash, destinations))
+            self._codes[here] = scored.codes[rows]
             self._slots.update(zip(ids, range(here.start, here.stop), strict=True))
-            self._numbers[here, _TIME] = times_seconds[rows]
-            self._numbers[here, _SCORE] = scores[rows]
-            self._numbers[here, _AMOUNT] = [tx.amount for tx in batch[rows]]
+            self._numbers[here, _TIME] = scored.times_seconds[rows]
+            self._numbers[here, _SCORE] = scored.scores[rows]
+            self._numbers[here, _AMOUNT] = scored.amounts[rows]
             self._numbers[here, _SENT] = np.nan
-            self._alerts[here] = alerts[rows]
+            self._alerts[here] = scored.alerts[rows]
             self._labelled[here] = False
             self._features[here] = features[rows]
             if self._early:
@@ -183,6 +214,7 @@ class Pending:
             scores=numbers[:, _SCORE],
             alerts=self._alerts[at],
             amounts=numbers[:, _AMOUNT],
+            codes=self._codes[at],
             origins=[self._origins[slot] for slot in slots],
             destinations=[self._destinations[slot] for slot in slots],
             features=self._features[at],
@@ -193,6 +225,35 @@ class Pending:
     def sent(self, slots: Ints, weights: Floats) -> None:
         """Remember with which weight labels just joined went to the training log, 0: not at all."""
         self._numbers[slots, _SENT] = weights
+
+    def recent(self, transaction_id: str, most: int) -> list[Entry]:
+        """Return what origin and destination of a transaction did before it, newest first.
+
+        Up to `most` of each account, in either role, among the last 50,000 transactions.
+        """
+        at, held = self._slots[transaction_id], len(self._ids)
+        newer = (self._next - 1 - at) % self.max_pending
+        rows = np.arange(at - min(_LOOK_BACK, held - 1 - newer), at)  # below 0: round the ring
+        accounts = self._accounts[rows]
+        found: set[int] = set()
+        for name in (self._origins[at], self._destinations[at]):
+            hits = rows[(accounts == hash(name)).any(axis=1)].tolist()
+            same = [i for i in hits if name in (self._origins[i], self._destinations[i])]
+            found.update(same[-most:])
+        return [self._entry(i) for i in sorted(found, reverse=True)]
+
+    def _entry(self, slot: int) -> Entry:
+        return Entry(
+            transaction_id=self._ids[slot],
+            time_seconds=float(self._numbers[slot, _TIME]),
+            codes=self._codes[slot].tolist(),
+            amount=float(self._numbers[slot, _AMOUNT]),
+            origin=self._origins[slot],
+            destination=self._destinations[slot],
+            score=float(self._numbers[slot, _SCORE]),
+            alerted=bool(self._alerts[slot]),
+            is_fraud=bool(self._frauds[slot]) if self._labelled[slot] else None,
+        )
 
     @property
     def has_met(self) -> bool:
@@ -212,6 +273,7 @@ class Pending:
             "alerts": np.roll(self._alerts[:n], -first),
             "labelled": np.roll(self._labelled[:n], -first),
             "frauds": np.roll(self._frauds[:n], -first),
+            "codes": np.roll(self._codes[:n], -first, axis=0),
             "features": np.roll(self._features[:n], -first, axis=0),
             "early": [written(label).decode() for label in waiting],
             "counters": np.array([self.expired, self.unknown, self.repeated, self.corrected]),
@@ -233,7 +295,10 @@ class Pending:
         self._alerts[:n] = state["alerts"][kept]
         self._labelled[:n] = state["labelled"][kept]
         self._frauds[:n] = state["frauds"][kept]
+        self._codes[:n] = state["codes"][kept]
         self._features[:n] = state["features"][kept]
+        self._accounts[:n, 0] = list(map(hash, self._origins))
+        self._accounts[:n, 1] = list(map(hash, self._destinations))
         self._next = n % self.max_pending
         self.expired, self.unknown, self.repeated, self.corrected = state["counters"].tolist()
         self._met, self._early = [], OrderedDict()
@@ -284,13 +349,18 @@ class Pending:
         self._alerts = np.zeros(capacity, dtype=np.bool_)
         self._labelled = np.zeros(capacity, dtype=np.bool_)
         self._frauds = np.zeros(capacity, dtype=np.bool_)
+        self._codes = np.zeros((capacity, self.fields), dtype=np.int16)
+        self._accounts = np.zeros((capacity, 2), dtype=np.int64)
+        """Hashes of the names of origin and destination, by which `recent` finds them."""
         self._features = np.zeros((capacity, self.width), dtype=np.float32)
 
     def _grow(self) -> None:
         held = len(self._ids)
         numbers, features = self._numbers, self._features
+        codes, accounts = self._codes, self._accounts
         alerts, labelled, frauds = self._alerts, self._labelled, self._frauds
         self._allocate(min(2 * len(labelled), self.max_pending))
         self._numbers[:held], self._features[:held] = numbers[:held], features[:held]
         self._alerts[:held], self._labelled[:held] = alerts[:held], labelled[:held]
         self._frauds[:held] = frauds[:held]
+        self._codes[:held], self._accounts[:held] = codes[:held], accounts[:held]

@@ -60,6 +60,11 @@ class Traffic:
         self._next = math.ceil(begin_seconds / _HOUR)
         """The first hour, counted from the epoch, that has not been closed."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether each hour of the day has been seen."""
+        return all(self._days)
+
     def observe(self, times_seconds: Floats) -> None:
         """Count transactions at these event times, shape (n,)."""
         for hour, count in counted(np.floor_divide(times_seconds, _HOUR)):

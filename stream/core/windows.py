@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.plain import Restored, Snapshot
+from stream.core.scored import Scored
+from stream.core.segments import Counts, Segments
 from stream.core.traffic import counted
 from stream.events import WindowReport, utc
 
@@ -110,9 +112,12 @@ class _Window:
     learned_share: float = 0.0
     model_position: int = 0
     histogram: dict[int, list[int]] = dataclasses.field(default_factory=dict)
+    fraud_amounts: dict[int, float] = dataclasses.field(default_factory=dict)
+    segments: Counts = dataclasses.field(default_factory=lambda: np.empty((0, 0, 0), np.int64))
 
 
-_SCALARS = [f.name for f in dataclasses.fields(_Window) if f.name != "histogram"]
+_NESTED = {"histogram", "fraud_amounts", "segments"}
+_SCALARS = [f.name for f in dataclasses.fields(_Window) if f.name not in _NESTED]
 _INTEGERS = {f.name for f in dataclasses.fields(_Window) if f.type == "int"}
 
 
@@ -130,12 +135,17 @@ class Windows:
         Length of a window in seconds of event time, aligned to the epoch.
     max_windows
         How many windows stay open.
+    fields
+        Fields besides type and amount by which transactions are counted, too.
     """
 
-    def __init__(self, partition: int, seconds: int, max_windows: int) -> None:
+    def __init__(
+        self, partition: int, seconds: int, max_windows: int, fields: Sequence[str] = ()
+    ) -> None:
         self.partition = partition
         self.seconds = seconds
         self.max_windows = max_windows
+        self.segments = Segments(fields)
         self.closed = 0
         self.late = 0
         self._open: dict[int, _Window] = {}
@@ -146,44 +156,37 @@ class Windows:
         """Windows that take labels."""
         return len(self._open)
 
-    def decided(
-        self,
-        times_seconds: Floats,
-        scores: Floats,
-        alerts: Bools,
-        amounts: Floats,
-        state: Mapping[str, float],
-    ) -> None:
+    @property
+    def held(self) -> Mapping[int, _Window]:
+        """The windows that take labels, to be read: by beginning in seconds, counts so far."""
+        return self._open
+
+    def decided(self, scored: Scored, state: Mapping[str, float]) -> None:
         """Count decided transactions; `state` holds the report's non-additive fields as of now."""
-        for window, rows in self._by_window(times_seconds):
-            flagged = alerts[rows]
+        for window, rows in self._by_window(scored.times_seconds):
+            _, scores, alerts, amounts, codes = scored.rows(rows)
             window.transactions += len(rows)
-            window.alerts += int(flagged.sum())
-            window.amount += float(amounts[rows].sum())
-            window.score_sum += float(scores[rows].sum())
-            window.alert_score_sum += float(scores[rows][flagged].sum())
-            self._count(window, scores[rows], column=0)
+            window.alerts += int(alerts.sum())
+            window.amount += float(amounts.sum())
+            window.score_sum += float(scores.sum())
+            window.alert_score_sum += float(scores[alerts].sum())
+            self._count(window, scores, column=0)
+            self.segments.decided(window.segments, codes, alerts)
             for name, value in state.items():
                 setattr(window, name, value)
 
-    def labelled(
-        self, times_seconds: Floats, scores: Floats, alerts: Bools, amounts: Floats, frauds: Bools
-    ) -> None:
+    def labelled(self, scored: Scored, frauds: Bools) -> None:
         """Count labels, each with the score and decision that its transaction was given."""
-        for window, rows in self._by_window(times_seconds):
-            score, alert, amount, fraud = scores[rows], alerts[rows], amounts[rows], frauds[rows]
+        for window, rows in self._by_window(scored.times_seconds):
             window.labelled += len(rows)
-            window.labelled_score_sum += float(score.sum())
-            self._settle(window, score, alert, amount, fraud)
+            window.labelled_score_sum += float(scored.scores[rows].sum())
+            self._settle(window, scored.rows(rows), frauds[rows])
 
-    def corrected(
-        self, times_seconds: Floats, scores: Floats, alerts: Bools, amounts: Floats, frauds: Bools
-    ) -> None:
+    def corrected(self, scored: Scored, frauds: Bools) -> None:
         """Move labels that were counted as the opposite of `frauds` to where they belong."""
-        for window, rows in self._by_window(times_seconds):
-            score, alert, amount, fraud = scores[rows], alerts[rows], amounts[rows], frauds[rows]
-            self._settle(window, score, alert, amount, ~fraud, times=-1)
-            self._settle(window, score, alert, amount, fraud)
+        for window, rows in self._by_window(scored.times_seconds):
+            self._settle(window, scored.rows(rows), ~frauds[rows], times=-1)
+            self._settle(window, scored.rows(rows), frauds[rows])
 
     def changed(self) -> list[WindowReport]:
         """Return the reports of windows that changed since the last call, oldest first."""
@@ -198,27 +201,40 @@ class Windows:
     def snapshot(self) -> Snapshot:
         """Return a copy of the state, plain."""
         starts = sorted(self._open)
+        windows = [self._open[s] for s in starts]
         bins = [(s, b, *c) for s in starts for b, c in self._open[s].histogram.items()]
+        amounts = [(s, b, a) for s in starts for b, a in self._open[s].fraud_amounts.items()]
         return {
             "starts": np.array(starts, dtype=np.int64),
             "scalars": np.array(
-                [[getattr(self._open[s], name) for name in _SCALARS] for s in starts],
+                [[getattr(window, name) for name in _SCALARS] for window in windows],
                 dtype=np.float64,
             ).reshape(len(starts), len(_SCALARS)),
             "bins": np.array(bins, dtype=np.int64).reshape(len(bins), 5),
+            "fraud_amounts": np.array(amounts, dtype=np.float64).reshape(len(amounts), 3),
+            "segments": np.array(
+                [window.segments for window in windows]
+                or np.empty((0, *self.segments.empty().shape)),
+                dtype=np.int32,
+            ),
+            "segment_values": self.segments.snapshot(),
             "counters": np.array([self.closed, self.late, self._closed_before], dtype=np.int64),
         }
 
     def restore(self, state: Restored) -> None:
         """Take over a snapshot; all its windows count as changed."""
         self._open = {}
-        for start, row in zip(state["starts"].tolist(), state["scalars"].tolist(), strict=True):
-            window = _Window()
+        self.segments.restore(state["segment_values"])
+        rows = (state["starts"].tolist(), state["scalars"].tolist(), state["segments"])
+        for start, row, segments in zip(*rows, strict=True):
+            window = _Window(segments=segments.astype(np.int64))
             for name, value in zip(_SCALARS, row, strict=True):
                 setattr(window, name, int(value) if name in _INTEGERS else value)
             self._open[start] = window
         for start, bin_, *counts in state["bins"].tolist():
             self._open[start].histogram[bin_] = counts
+        for start, bin_, amount in state["fraud_amounts"].tolist():
+            self._open[int(start)].fraud_amounts[int(bin_)] = amount
         self.closed, self.late, self._closed_before = state["counters"].tolist()
         self.touch()
 
@@ -239,7 +255,7 @@ class Windows:
             return None
         window = self._open.get(start)
         if window is None:
-            window = self._open[start] = _Window()
+            window = self._open[start] = _Window(segments=self.segments.empty())
             while len(self._open) > self.max_windows:
                 oldest = min(self._open)
                 del self._open[oldest]
@@ -250,17 +266,9 @@ class Windows:
         self._changed.add(start)
         return window
 
-    def _settle(
-        self,
-        window: _Window,
-        score: Floats,
-        alert: Bools,
-        amount: Floats,
-        fraud: Bools,
-        *,
-        times: int = 1,
-    ) -> None:
+    def _settle(self, window: _Window, scored: Scored, fraud: Bools, *, times: int = 1) -> None:
         """Count what labels say of decisions; -1 times: take it back."""
+        _, score, alert, amount, codes = scored
         window.true_positives += times * int((alert & fraud).sum())
         window.false_positives += times * int((alert & ~fraud).sum())
         window.true_negatives += times * int((~alert & ~fraud).sum())
@@ -271,6 +279,10 @@ class Windows:
         window.labelled_log_loss_sum += times * float(log_loss(score, fraud).sum())
         self._count(window, score[~fraud], 1, times)
         self._count(window, score[fraud], 2, times)
+        amounts = window.fraud_amounts
+        for bin_, of in zip(score_bin(score[fraud]).tolist(), amount[fraud].tolist(), strict=True):
+            amounts[bin_] = amounts.get(bin_, 0.0) + times * of
+        self.segments.settled(window.segments, codes, alert, fraud, times)
 
     @staticmethod
     def _count(window: _Window, scores: Floats, column: int, times: int = 1) -> None:
@@ -285,6 +297,8 @@ class Windows:
             seconds=self.seconds,
             **{name: getattr(window, name) for name in _SCALARS},
             histogram={b: (c[0], c[1], c[2]) for b, c in sorted(window.histogram.items())},
+            fraud_amounts=dict(sorted(window.fraud_amounts.items())),
+            segments=self.segments.report(window.segments),
         )
 
 

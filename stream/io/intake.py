@@ -45,6 +45,7 @@ class Intake:
             settings.align_seconds, _BUFFERED, _BUFFERED_BYTES
         )
         self._last_seconds: dict[TopicPartition, float] = {}
+        self._transaction = decode.transactions(settings.segments)
 
     def __len__(self) -> int:
         return len(self._alignment)
@@ -107,7 +108,7 @@ class Intake:
         inputs: list[Input]
         if records[0].topic == self.settings.transactions_topic:
             name = "timestamp"
-            inputs = [decode.transaction(record.value, most) for record in records]
+            inputs = [self._transaction(record.value, most) for record in records]
         else:  # one of a time to come would hold against every correction until then
             name = "labelled_at"
             inputs = [decode.label(record.value, most) for record in records]

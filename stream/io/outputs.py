@@ -23,13 +23,15 @@ class Outputs:
         self._settings = settings
         self._clock = clock
 
-    def alerts(self, outcome: Outcome, model_position: int) -> list[Alert]:
-        """Return an alert for each transaction flagged."""
+    def alerts(
+        self, outcome: Outcome, model_position: int, weights: Mapping[str, float]
+    ) -> list[Alert]:
+        """Return an alert for each transaction flagged; `weights` are those of the members."""
         now = datetime.fromtimestamp(self._clock(), UTC)
         alerts = []
         for decisions in outcome.decisions.values():
             rows = np.flatnonzero(decisions.alerts).tolist()
-            for row, reasons in zip(rows, decisions.reasons, strict=True):
+            for row, why in zip(rows, decisions.why, strict=True):
                 tx = decisions.transactions[row]
                 alerts.append(
                     Alert(
@@ -44,7 +46,8 @@ class Outputs:
                         score=float(decisions.scores[row]),
                         threshold=float(decisions.thresholds[row]),
                         model_position=model_position,
-                        reasons=reasons,
+                        weights=dict(weights),
+                        **why._asdict(),
                     )
                 )
         return alerts

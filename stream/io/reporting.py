@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from stream.core.detector import Detector
-from stream.events import LiveReport, utc
+from stream.events import Alarm, LiveReport, utc
 from stream.io.intake import Outcome
 
 _RATE_REPORTS = 10
@@ -26,6 +26,7 @@ class Reporting:
         self._clock = clock
         self._started = clock()
         self._event_seconds: float | None = None
+        self._label_time: datetime | None = None
         self._quantiles_ms = np.zeros(2)
         self._latencies_ms: deque[float] = deque(maxlen=_LATENCIES)
         self._rate: deque[tuple[float, int]] = deque([(clock(), 0)], maxlen=_RATE_REPORTS)
@@ -36,17 +37,23 @@ class Reporting:
         self._latencies_ms.extend(now_ms - record.timestamp_ms for record in outcome.decided)
         for decisions in outcome.decisions.values():
             self.counts["decisions"] += len(decisions.transactions)
-            self.counts["alerts"] += len(decisions.reasons)
+            self.counts["alerts"] += int(decisions.alerts.sum())
             if len(decisions.transactions):
                 newest = float(decisions.times_seconds.max())
                 self._event_seconds = max(self._event_seconds or newest, newest)
+        for joined in outcome.joined:
+            if joined.labels:  # they come in the order of their times
+                last = joined.labels[-1].labelled_at
+                self._label_time = max(self._label_time or last, last)
         self.counts["transactions"] += len(outcome.decided)
         self.counts["labels"] += outcome.labels
         self.counts["joined"] += sum(len(joined.labels) for joined in outcome.joined)
         self.counts["examples"] += len(outcome.examples)
         self.counts["dead_letters"] += len(outcome.rejects)
 
-    def live(self, detector: Detector, lag: int, learning_us: float) -> LiveReport:
+    def live(
+        self, detector: Detector, lag: int, learning_us: float, alarms: tuple[Alarm, ...] = ()
+    ) -> LiveReport:
         """Return the report as of now.
 
         `lag` is the number of input records not yet handled, `learning_us` what learning takes.
@@ -63,6 +70,7 @@ class Reporting:
             reported_at=datetime.fromtimestamp(now, UTC),
             started_at=datetime.fromtimestamp(self._started, UTC),
             event_time=None if self._event_seconds is None else utc(self._event_seconds),
+            label_time=self._label_time,
             partitions=tuple(sorted(detector.shards)),
             transactions=self.counts["transactions"],
             decisions=self.counts["decisions"],
@@ -92,4 +100,6 @@ class Reporting:
             latency_p99_ms=float(self._quantiles_ms[1]),
             lag=lag,
             learning_us=learning_us,
+            weights=model.weights(),
+            alarms=alarms,
         )

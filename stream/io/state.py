@@ -45,10 +45,11 @@ _PARTS = ("features", "pending", "windows", "budget")
 _TEXTS = ".texts"
 """Ends the name of an array that holds texts."""
 _SHAPING_SETTINGS = (
-    *("step_origin", "transaction_types", "half_lives_hours", "features", "window_seconds"),
+    *("step_origin", "transaction_types", "half_lives_hours", "features"),
+    *("window_seconds", "segments"),
     *("transactions_topic", "labels_topic", "decisions_topic"),
 )
-_LAYOUT = 2
+_LAYOUT = 3
 """Of the arrays: the next number where what they mean changes."""
 
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from redis import RedisError
 
 from stream.core.windows import measure
-from stream.events import Alert, ChallengerReport, LiveReport, WindowReport, utc
+from stream.events import Alert, ChallengerReport, LiveReport, Mark, WindowReport, utc
 from stream.io.outbox import Outbox
 from stream.io.redis_link import (
     StoreError,
@@ -99,6 +99,10 @@ class Keys(NamedTuple):
     def alerts_newest(self) -> str:
         """ZSET `weir:alerts:newest`: alert ids by when they were decided (wall time)."""
         return f"{self.prefix}:alerts:newest"
+
+    def mark(self, alert_id: str) -> str:
+        """STRING `weir:mark:ALERT`: what an analyst said of it on the web page (JSON)."""
+        return f"{self.prefix}:mark:{alert_id}"
 
     @property
     def challengers(self) -> str:
@@ -364,6 +368,35 @@ class StoreReader:
                 with self._readable(Alert):
                     alerts.append(Alert.model_validate_json(text))
         return alerts
+
+    def alert(self, alert_id: str) -> Alert | None:
+        """Return an alert of the newest, None where it is not among them."""
+        with self._available():
+            texts: Any = self._client.hmget(self._keys.alerts, [alert_id])
+        for text in texts:
+            if text is not None:
+                with self._readable(Alert):
+                    return Alert.model_validate_json(text)
+        return None
+
+    def marks(self, alert_ids: Sequence[str]) -> dict[str, Mark]:
+        """Return what analysts said of these alerts, by alert id."""
+        if not alert_ids:
+            return {}
+        with self._available():
+            texts: Any = self._client.mget([self._keys.mark(each) for each in alert_ids])
+        marks = {}
+        for alert_id, text in zip(alert_ids, texts, strict=True):
+            if text is not None:
+                with self._readable(Mark):
+                    marks[alert_id] = Mark.model_validate_json(text)
+        return marks
+
+    def put_mark(self, mark: Mark, expiry_seconds: int) -> None:
+        """Have others see what an analyst said, until it expires; in place of what was said."""
+        with self._available():
+            key = self._keys.mark(mark.alert_id)
+            self._client.set(key, mark.model_dump_json(), ex=expiry_seconds)
 
     def challengers(self) -> list[ChallengerReport]:
         """Return what replays have reported (`weir replay`), by name; their windows are elsewhere.

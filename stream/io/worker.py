@@ -16,6 +16,7 @@ from stream.core.evaluate import Scorecard
 from stream.core.learning_budget import LearningBudget
 from stream.core.model import Model
 from stream.events import Alert, LiveReport, WindowReport
+from stream.io.alarm_log import AlarmLog
 from stream.io.background import Background
 from stream.io.bus import (
     Broker,
@@ -103,6 +104,7 @@ class Worker:
     ) -> None:
         self.settings = settings
         self.reporting = Reporting(member, clock)
+        self._alarms = AlarmLog(settings, clock)
         self._broker = broker
         self._store = store
         self._scorecard = scorecard
@@ -228,12 +230,14 @@ class Worker:
 
     def _handle(self, batch: Batch) -> None:
         outcome = handle(self.detector, batch)
-        alerts = self._outputs.alerts(outcome, self.detector.model.position)
+        model = self.detector.model
+        alerts = self._outputs.alerts(outcome, model.position, model.weights())
         outputs = self._outputs.messages(outcome, alerts, self._positions, self.detector.state())
         ends = self._commit(outputs, outcome.positions)
         if ends is None:
             return
         self.reporting.count(outcome)
+        self._alarms.observe(outcome)
         self._store.put_alerts(alerts)
         self._score(outcome)
         if outcome.examples:
@@ -375,7 +379,8 @@ class Worker:
 
     def _report_and_save(self, *, now: bool = False) -> None:
         clock = self._clock()
-        if now or clock - self._reported_at >= _REPORT_SECONDS:
+        news = self._alarms.look(self.detector, now=now)
+        if now or news or clock - self._reported_at >= _REPORT_SECONDS:
             self._reported_at = clock
             lost, self._losses = self._losses != self._store.losses, self._store.losses
             for shard in self.detector.shards.values():
@@ -383,7 +388,8 @@ class Worker:
                     shard.windows.touch()
                 self._store.put_windows(shard.windows.changed())
             learning_us = self._learning.cost_us
-            self._store.put_live(self.reporting.live(self.detector, self._lag(), learning_us))
+            live = self.reporting.live(self.detector, self._lag(), learning_us, self._alarms.raised)
+            self._store.put_live(live)
         for partition in self._states.due() if self._sound else ():
             self._begin_snapshot(partition)
         seconds = self.settings.checkpoint_seconds

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from stream.evaluation.printing import shown
 from stream.events import ChallengerReport
+from stream.watch import words
 
 _ROWS = {
     "transactions": "transactions",
@@ -31,7 +32,6 @@ _ROWS = {
 }
 _INTERVALS = ("precision", "recall")
 _WIDTH = 100
-_SURE = 0.05
 
 
 def print_comparison(report: ChallengerReport) -> None:
@@ -48,34 +48,8 @@ def print_comparison(report: ChallengerReport) -> None:
         if name in report.in_force:
             table.add_row(title, _cell(report.in_force, name), _cell(report.challenger, name))
     console.print(table)
-    for line in verdict(report.apart):
+    for line in words.disagreement(report.apart):
         console.print(line)
-
-
-def verdict(apart: Mapping[str, float]) -> list[str]:
-    """Return in sentences what the two disagree on, and whether chance would do it.
-
-    >>> lines = verdict({
-    ...     "frauds_only_in_force": 2, "frauds_only_challenger": 12, "frauds_by_chance": 0.013,
-    ...     "false_only_in_force": 5, "false_only_challenger": 4, "false_by_chance": 1.0})
-    >>> lines[0]
-    'frauds: 2 caught only in force, 12 only by the challenger: more than chance (p 0.013)'
-    >>> lines[1]
-    'false alarms: 5 only in force, 4 only by the challenger: chance would do (p 1)'
-    """
-    lines = []
-    for key, what, verb in (("frauds", "frauds", " caught"), ("false", "false alarms", "")):
-        first, second = apart[f"{key}_only_in_force"], apart[f"{key}_only_challenger"]
-        p = apart[f"{key}_by_chance"]
-        if first == second == 0:
-            lines.append(f"{what}: both the same")
-            continue
-        said = "more than chance" if p < _SURE else "chance would do"
-        lines.append(
-            f"{what}: {first:,.0f}{verb} only in force, {second:,.0f} only by the challenger: "
-            f"{said} ({_chance(p)})"
-        )
-    return lines
 
 
 def _cell(measures: Mapping[str, float | None], name: str) -> str:
@@ -84,10 +58,6 @@ def _cell(measures: Mapping[str, float | None], name: str) -> str:
         return text
     low, high = measures[f"{name}_lower"], measures[f"{name}_upper"]
     return text if low is None or high is None else f"{text} ({low:.3f} to {high:.3f})"
-
-
-def _chance(p: float) -> str:
-    return f"p {p:.2g}" if p >= 1e-9 else "p below 1e-9"
 
 
 def _moment(at: datetime | None) -> str:

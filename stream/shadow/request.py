@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from producers.options import duration
+from producers import options
 from stream.core.policies import Cost, parse_policy
 from stream.evaluation import RequestError
 from stream.settings import Settings
@@ -96,17 +97,14 @@ def moment(text: str) -> datetime | timedelta | None:
     """
     if text == BEGINNING:
         return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        try:
-            return duration(text)
-        except ValueError:
-            raise ValueError(
-                "no moment: write 2026-03-01, 2026-03-01T12:00:00Z, 7d for so long before the "
-                f"newest transaction, or {BEGINNING}"
-            ) from None
-    return at.replace(tzinfo=UTC) if at.utcoffset() is None else at.astimezone(UTC)
+    with suppress(ValueError):
+        return options.moment(text)
+    with suppress(ValueError):
+        return options.duration(text)
+    raise ValueError(
+        "no moment: write 2026-03-01, 2026-03-01T12:00:00Z, 7d for so long before the newest "
+        f"transaction, or {BEGINNING}"
+    )
 
 
 def name_of_key(text: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from datetime import UTC
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TextIO
 
 from pydantic import ValidationError
@@ -27,6 +28,37 @@ _POLL_SECONDS = 0.2
 _RETRY_SECONDS = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which alerts are asked for: those that all of these hold for. None holds for all.
+
+    `since` and `until` are event times, from and before; `account` is either side's.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    min_score: float | None = None
+    min_amount: float | None = None
+    type: str | None = None
+    account: str | None = None
+    transaction_id: str | None = None
+
+    def holds(self, alert: Alert) -> bool:
+        """Whether an alert is asked for."""
+        return (
+            (self.since is None or alert.timestamp >= self.since)
+            and (self.until is None or alert.timestamp < self.until)
+            and (self.min_score is None or alert.score >= self.min_score)
+            and (self.min_amount is None or alert.amount >= self.min_amount)
+            and self.type in (None, alert.type)
+            and self.account in (None, alert.nameOrig, alert.nameDest)
+            and self.transaction_id in (None, alert.transaction_id)
+        )
+
+
+ALL = Wanted()
+
+
 def follow_alerts(
     reader: Reader,
     topic: str,
@@ -34,6 +66,7 @@ def follow_alerts(
     *,
     follow: bool,
     as_json: bool,
+    wanted: Wanted = ALL,
     limit: int | None = None,
     from_beginning: bool = True,
     out: TextIO | None = None,
@@ -41,9 +74,10 @@ def follow_alerts(
 ) -> None:
     """Print alerts, a line each: a table for people, or the very JSON of the topic.
 
-    Ends at what was the end of the topic when it began, after `limit` alerts, when `stop` is set
-    or when nobody reads the output any more; with `follow` it waits for more instead of ending.
-    Order is that of the topic within each partition. The reader is closed at the end.
+    Only those `wanted`. Ends at what was the end of the topic when it began, after `limit` alerts,
+    when `stop` is set or when nobody reads the output any more; with `follow` it waits for more
+    instead of ending. Order is that of the topic within each partition. The reader is closed at the
+    end.
 
     Raises `BusUnavailable` when the bus is away, except while following: then it waits.
     """
@@ -74,7 +108,7 @@ def follow_alerts(
             if not records and deserted(out):
                 return
             for record in records:
-                line = _line(record, as_json)
+                line = _line(record, as_json, wanted)
                 if line is None or not (follow or _asked_for(record, ends)):
                     continue
                 if not emit(line, out):
@@ -99,17 +133,20 @@ def _asked_for(record: Record, ends: dict[TopicPartition, int]) -> bool:
     return record.offset < ends[TopicPartition(record.topic, record.partition)]
 
 
-def _line(record: Record, as_json: bool) -> str | None:
-    """The line of a record; None, and a word in the log, for one that is no alert."""
-    if as_json and record.value:
+def _line(record: Record, as_json: bool, wanted: Wanted) -> str | None:
+    """The line of a record; None where it is not wanted, or is no alert, which the log then has."""
+    if as_json and record.value and wanted == ALL:
         return record.value.decode(errors="replace")
     try:
-        return alert_line(Alert.model_validate_json(record.value or b""))
+        alert = Alert.model_validate_json(record.value or b"")
     except ValidationError:
         logger.warning(
-            "Record %d of %s, partition %d is no alert and is left out; --json shows it.",
+            "Record %d of %s, partition %d is no alert and is left out; --json alone shows it.",
             record.offset,
             record.topic,
             record.partition,
         )
         return None
+    if not wanted.holds(alert):
+        return None
+    return (record.value or b"").decode() if as_json else alert_line(alert)

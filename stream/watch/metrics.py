@@ -10,8 +10,10 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 
+from stream.core.alarms import KINDS, kind_of
+from stream.core.estimate import Estimate
 from stream.core.windows import Measures
-from stream.events import LiveReport
+from stream.events import LiveReport, Segment
 from stream.watch.snapshot import ROLLING_WINDOWS, Snapshot, Watcher
 
 Kind = type[CounterMetricFamily] | type[GaugeMetricFamily]
@@ -35,6 +37,15 @@ class OfStream(NamedTuple):
     name: str
     help: str
     of: Callable[[Measures], float | None]
+
+
+class OfParts(NamedTuple):
+    """A figure that has several values: what `of` gives are values of the labels, and the value."""
+
+    name: str
+    labels: tuple[str, ...]
+    help: str
+    of: Callable[[Snapshot], Iterable[tuple[tuple[str, ...], float]]]
 
 
 OF_WORKER = (
@@ -196,20 +207,129 @@ OF_RECENT = (
         "Share of transactions flagged.",
         lambda m: m.predicted_positive_rate,
     ),
-    OfStream(
-        "weir_recent_estimated_precision_ratio",
-        "Precision of the alerts as their scores have it, without labels.",
-        lambda m: m.estimated_precision,
-    ),
 )
 
-LATENCY, LATENCY_HELP = (
-    "weir_decision_latency_seconds",
-    "From publication of a transaction to the commit of its decision, over the last seconds.",
-)
 REDIS_UP, REDIS_UP_HELP = "weir_redis_up", "1 where Redis answers, else 0."
 MATURED = f" Over the newest {ROLLING_WINDOWS} windows whose labels have come."
 RECENT = f" Over the newest {ROLLING_WINDOWS} windows, labelled or not."
+WAITING = f" Of the newest {ROLLING_WINDOWS} windows that wait for labels."
+
+
+def _latencies(snapshot: Snapshot) -> Iterator[tuple[tuple[str, str], float]]:
+    for report in snapshot.live:
+        yield (report.worker, "0.5"), report.latency_p50_ms / 1000.0
+        yield (report.worker, "0.99"), report.latency_p99_ms / 1000.0
+
+
+def _weights(snapshot: Snapshot) -> Iterator[tuple[tuple[str, str], float]]:
+    for report in snapshot.live:
+        for member, weight in report.weights.items():
+            yield (report.worker, member), weight
+
+
+def _alarms(snapshot: Snapshot) -> Iterator[tuple[tuple[str], float]]:
+    """All that there are, raised or not; without a worker nobody knows."""
+    raised = {kind_of(alarm.name) for alarm in snapshot.alarms}
+    for name in KINDS if snapshot.live else ():
+        yield (name,), float(name in raised)
+
+
+def _share(
+    part: Callable[[Segment], int], of: Callable[[Segment], int]
+) -> Callable[[Snapshot], Iterator[tuple[tuple[str, str], float]]]:
+    """A share by field and value of the segments of the matured windows, where it is defined."""
+
+    def shares(snapshot: Snapshot) -> Iterator[tuple[tuple[str, str], float]]:
+        for field, values in snapshot.segments.items():
+            for value, counts in values.items():
+                if of(counts):
+                    yield (field, value), part(counts) / of(counts)
+
+    return shares
+
+
+def _estimate(
+    of: Callable[[Estimate], float | None],
+) -> Callable[[Snapshot], Iterator[tuple[tuple[str], float]]]:
+    """A part of each estimate, where it is known."""
+
+    def parts(snapshot: Snapshot) -> Iterator[tuple[tuple[str], float]]:
+        for name, found in snapshot.estimates.figures().items():
+            value = of(found)
+            if value is not None and snapshot.estimates.windows:
+                yield (name,), value
+
+    return parts
+
+
+OF_PARTS = (
+    OfParts(
+        "weir_decision_latency_seconds",
+        ("worker", "quantile"),
+        "From publication of a transaction to the commit of its decision, over the last seconds.",
+        _latencies,
+    ),
+    OfParts(
+        "weir_member_weight_ratio",
+        ("worker", "member"),
+        "Share of the vote that a member of the committee has.",
+        _weights,
+    ),
+    OfParts(
+        "weir_alarm",
+        ("name",),
+        "Whether an alarm of this name is raised by any worker: 1, else 0.",
+        _alarms,
+    ),
+    OfParts(
+        "weir_segment_predicted_positive_ratio",
+        ("field", "value"),
+        f"Share of a segment's transactions that were flagged.{MATURED}",
+        _share(lambda s: s.alerts, lambda s: s.transactions),
+    ),
+    OfParts(
+        "weir_segment_precision_ratio",
+        ("field", "value"),
+        f"Precision of a segment's alerts.{MATURED}",
+        _share(lambda s: s.true_positives, lambda s: s.true_positives + s.false_positives),
+    ),
+    OfParts(
+        "weir_segment_false_negative_ratio",
+        ("field", "value"),
+        f"Share of a segment's labelled frauds that were not flagged.{MATURED}",
+        _share(lambda s: s.false_negatives, lambda s: s.true_positives + s.false_negatives),
+    ),
+    OfParts(
+        "weir_segment_false_positive_ratio",
+        ("field", "value"),
+        f"Share of a segment's labelled legitimate transactions that were flagged.{MATURED}",
+        _share(lambda s: s.false_positives, lambda s: s.false_positives + s.true_negatives),
+    ),
+    OfParts(
+        "weir_estimated_ratio",
+        ("figure",),
+        f"What it will be, estimated.{WAITING}",
+        _estimate(lambda e: e.value),
+    ),
+    OfParts(
+        "weir_estimated_low_ratio",
+        ("figure",),
+        f"Lower end of its 90 % interval.{WAITING}",
+        _estimate(lambda e: e.low),
+    ),
+    OfParts(
+        "weir_estimated_high_ratio",
+        ("figure",),
+        f"Upper end of its 90 % interval.{WAITING}",
+        _estimate(lambda e: e.high),
+    ),
+    OfParts(
+        "weir_estimated_trusted",
+        ("figure",),
+        f"Whether it is to be trusted, 1 or 0: `weir watch` says why.{WAITING}",
+        _estimate(lambda e: float(e.trusted)),
+    ),
+)
 
 
 class Metrics:
@@ -245,19 +365,19 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
         for report in snapshot.live:
             family.add_metric([report.worker], float(metric.of(report)))
         yield family
-    latency = GAUGE(LATENCY, LATENCY_HELP, labels=["worker", "quantile"])
-    for report in snapshot.live:
-        for quantile, ms in (("0.5", report.latency_p50_ms), ("0.99", report.latency_p99_ms)):
-            latency.add_metric([report.worker, quantile], ms / 1000.0)
-    yield latency
+    for parts in OF_PARTS:
+        family = GAUGE(parts.name, parts.help, labels=parts.labels)
+        for labels, value in parts.of(snapshot):
+            family.add_metric(labels, value)
+        yield family
     for figures, metrics, span in (
         (snapshot.quality, OF_STREAM, MATURED),
         (snapshot.recent, OF_RECENT, RECENT),
     ):
         for figure in metrics:
-            value = figure.of(figures) if figures.transactions else None
-            if value is not None:
-                yield GAUGE(figure.name, figure.help + span, value=value)
+            found = figure.of(figures) if figures.transactions else None
+            if found is not None:
+                yield GAUGE(figure.name, figure.help + span, value=found)
 
 
 def serve(watcher: Watcher, host: str, port: int, stop: threading.Event) -> None:

@@ -63,6 +63,26 @@ def trouble(message: str, width: int) -> Panel:
     return Panel(len(lines), Text("\n".join(f" {line}" for line in lines), style="red"))
 
 
+def alarms(snapshot: Snapshot, most: int, *, look: bool) -> Panel:
+    """What is raised, a line for each of at most so many: name, since when, cause.
+
+    With a line more for what to `look` at, where there is room.
+    """
+    raised, lines = snapshot.alarms, list[Text]()
+    for alarm in raised[:most]:
+        lasted = words.duration(max((snapshot.taken_at - alarm.since).total_seconds(), 0.0))
+        name = (f" ▲ {words.alarm_in_words(alarm.name)}", "bold red")
+        lines.append(_text(name, f" for {lasted}: {alarm.cause}"))
+        if look:
+            lines.append(_text((f"   look at {alarm.look}", "dim")))
+    if len(raised) > most:
+        others = ", ".join(words.alarm_in_words(alarm.name) for alarm in raised[most:])
+        lines.append(
+            _text((f" ▲ and {_many(len(raised) - most, 'alarm')} more", "red"), f": {others}")
+        )
+    return Panel(len(lines), Text("\n", no_wrap=True, overflow="ellipsis").join(lines))
+
+
 def progress(snapshot: Snapshot, width: int) -> Panel:
     """How many were decided: of a total where there is one, else since when."""
     decided, total = snapshot.count("decisions"), snapshot.total
@@ -109,8 +129,8 @@ def quality_title(snapshot: Snapshot) -> Panel:
 
 
 def quality(snapshot: Snapshot) -> Panel:
-    """The rolling figures, each above what it rests on."""
-    measures = snapshot.quality
+    """The rolling figures, each above what it rests on, and the precision still to come."""
+    measures, expected = snapshot.quality, words.estimated(snapshot.estimates.precision)
     flagged = measures.true_positives + measures.false_positives
     caught = f"{measures.true_positives:,}/"
     tiles = [
@@ -129,10 +149,18 @@ def quality(snapshot: Snapshot) -> Panel:
     table.add_row(*(Text(f" {name}", "dim") for name in names))
     table.add_row(
         *(Text(f" {text}", "bold cyan") for text in figures),
-        Text(f" {figure(snapshot.recent.estimated_precision)}", "bold magenta"),
+        Text(f" {expected[0]}", "bold magenta"),
     )
-    table.add_row(*(Text(f" {text}", "dim") for text in [*rests_on, "without labels"]))
+    table.add_row(*(Text(f" {text}", "dim") for text in [*rests_on, expected[1]]))
     return Panel(3, table)
+
+
+def doubt(snapshot: Snapshot) -> Panel:
+    """Why the estimated precision is not to be trusted; nothing where it is, or there is none."""
+    expected = snapshot.estimates.precision
+    if expected.trusted or not snapshot.estimates.windows:
+        return Panel(0, Text())
+    return _line(" ", ("est. precision not trusted: ", "yellow"), (expected.why, "dim"))
 
 
 def quality_by_window(snapshot: Snapshot) -> Panel:

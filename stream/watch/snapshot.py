@@ -9,9 +9,12 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import groupby
 
+from stream.core.estimate import NOTHING, Estimates
+from stream.core.merging import merge_segments
 from stream.core.windows import Measures, measure
-from stream.events import Alert, LiveReport, WindowReport
+from stream.events import Alarm, Alert, LiveReport, Segment, WindowReport
 from stream.io.store import StoreReader, StoreUnavailable
+from stream.watch.history import History
 
 ROLLING_WINDOWS = 24
 """Over how many matured windows the rolling figures are taken."""
@@ -46,6 +49,8 @@ class Snapshot:
     """Oldest first."""
     alerts: tuple[Alert, ...] = ()
     """Newest first."""
+    estimates: Estimates = NOTHING
+    """Of the newest windows whose labels have not come, `ROLLING_WINDOWS` of them at most."""
     total: int | None = None
     """How many transactions there will be, where that is known."""
     trouble: str | None = None
@@ -61,6 +66,11 @@ class Snapshot:
         return measure([report for span in self.rolling for report in span.reports])
 
     @cached_property
+    def segments(self) -> dict[str, dict[str, Segment]]:
+        """The segments of the newest matured windows together."""
+        return merge_segments(r.segments for span in self.rolling for r in span.reports)
+
+    @cached_property
     def recent(self) -> Measures:
         """The measures of the newest windows, labelled or not: for what needs no labels."""
         newest = self.spans[-ROLLING_WINDOWS:]
@@ -70,6 +80,14 @@ class Snapshot:
     def model(self) -> LiveReport | None:
         """The worker whose model is furthest: all hold the same one, at most a moment apart."""
         return max(self.live, key=lambda report: report.model_position, default=None)
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """What is raised now by any worker, each name once, as who raised it first sees it."""
+        first: dict[str, Alarm] = {}
+        for alarm in sorted((a for r in self.live for a in r.alarms), key=lambda a: a.since):
+            first.setdefault(alarm.name, alarm)
+        return tuple(first.values())
 
     def count(self, name: str) -> int:
         """Return a counter of the live reports, summed over workers."""
@@ -121,15 +139,18 @@ class Watcher:
         self._last = Snapshot(taken_at=datetime.now(UTC), total=total)
         self._since: datetime | None = None
         self._windows_at = 0.0
+        self._history = History()
 
     def take(self) -> Snapshot:
         """Return what is in Redis now; when it is away, what was seen last and the trouble."""
         try:
+            found, estimates = self._spans()
             self._last = replace(
                 self._last,
                 taken_at=datetime.now(UTC),
                 live=tuple(self._reader.live()),
-                spans=self._spans(),
+                spans=found,
+                estimates=estimates,
                 alerts=tuple(self._reader.alerts(SHOWN_ALERTS)),
                 trouble=None,
             )
@@ -137,12 +158,13 @@ class Watcher:
             self._last = replace(self._last, taken_at=datetime.now(UTC), trouble=str(error))
         return self._last
 
-    def _spans(self) -> tuple[Span, ...]:
+    def _spans(self) -> tuple[tuple[Span, ...], Estimates]:
         """Read the windows that matter: those shown, and back to the oldest of the rolling ones."""
         began = time.monotonic()
         if began < self._windows_at:
-            return self._last.spans
+            return self._last.spans, self._last.estimates
         found = spans(self._reader.windows(since=self._since))
+        estimates = self._history.estimate(found, ROLLING_WINDOWS)
         # A month of windows takes a while to read: then it is read less often.
         self._windows_at = time.monotonic() + (time.monotonic() - began) / _READING_SHARE
         matured = [span for span in found if span.matured][-ROLLING_WINDOWS:]
@@ -150,4 +172,4 @@ class Watcher:
         if matured:
             shown = timedelta(seconds=_SHOWN_WINDOWS * found[-1].seconds)
             self._since = min(matured[0].start, found[-1].start - shown)
-        return found
+        return found, estimates

@@ -9,6 +9,7 @@ from typing import TextIO
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
+from stream.core.estimate import Estimates
 from stream.io.store import StoreReader
 from stream.watch import panels
 from stream.watch.output import emit
@@ -18,7 +19,8 @@ PLAIN_SECONDS = 5.0
 """Time between plain lines, at least."""
 
 _TALL = 32
-"""From this height on there is room for the bars by window."""
+"""From this height on there is room for the bars by window, and for what alarms look at."""
+_MOST_ALARMS = 4
 
 
 def watch(
@@ -77,11 +79,16 @@ def render(snapshot: Snapshot, width: int = 80, height: int = 24) -> RenderableT
     shown = [panels.title(snapshot, width)]
     if snapshot.trouble:
         shown.append(panels.trouble(snapshot.trouble, width))
+    if snapshot.alarms:
+        tall = height >= _TALL
+        most = _MOST_ALARMS if tall else max(min(height // 8, _MOST_ALARMS), 1)
+        shown.append(panels.alarms(snapshot, most, look=tall))
     shown += [
         panels.progress(snapshot, width),
         panels.speed(snapshot),
         panels.quality_title(snapshot),
         panels.quality(snapshot),
+        *([panels.doubt(snapshot)] if panels.doubt(snapshot).lines else []),
         *([panels.quality_by_window(snapshot)] if height >= _TALL else []),
         panels.rule("Threshold and class balance"),
         panels.balance(snapshot),
@@ -126,7 +133,7 @@ def plain_line(snapshot: Snapshot) -> str:
         "f1": rolling.f1,
         "average_precision": rolling.average_precision,
         "label_coverage": rolling.label_coverage,
-        "estimated_precision": recent.estimated_precision,
+        **_estimated(snapshot.estimates),
         "threshold": model and model.threshold,
         "fraud_prior": model and model.fraud_prior,
         "predicted_positive_rate": recent.predicted_positive_rate,
@@ -135,10 +142,26 @@ def plain_line(snapshot: Snapshot) -> str:
         "alerts": snapshot.count("alerts"),
         "labels": snapshot.count("labels"),
         "dead_letters": snapshot.count("dead_letters"),
+        "alarms": len(snapshot.alarms),
+        "raised": ",".join(alarm.name for alarm in snapshot.alarms) or None,
         "redis": "away" if snapshot.trouble else "there",
     }
     now = snapshot.taken_at.isoformat(timespec="seconds")
     return " ".join([now, *(f"{name}={_plain(value)}" for name, value in values.items())])
+
+
+def _estimated(estimates: Estimates) -> dict[str, object]:
+    """Each estimate, its interval, and whether it is to be trusted."""
+    return {
+        f"estimated_{name}{part}": value
+        for name, found in estimates.figures().items()
+        for part, value in (
+            ("", found.value),
+            ("_low", found.low),
+            ("_high", found.high),
+            ("_trusted", "yes" if found.trusted else "no"),
+        )
+    }
 
 
 def _plain(value: object) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from stream.core.alarms import KINDS
+from stream.core.estimate import Estimate
 from stream.events import Reason
 
 UNKNOWN = "–"
@@ -13,6 +15,8 @@ UNKNOWN = "–"
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SIDES = {"orig": "origin", "dest": "destination"}
+_SURE = 0.05
+"""Chance below which two deciders are said to differ."""
 
 
 def figure(value: float | None, *, sampled: bool = False) -> str:
@@ -22,6 +26,18 @@ def figure(value: float | None, *, sampled: bool = False) -> str:
     ('0.85', '~0.85', '–')
     """
     return UNKNOWN if value is None else f"{'~' if sampled else ''}{value:.2f}"
+
+
+def estimated(estimate: Estimate) -> tuple[str, str]:
+    """An estimate, "?" behind it where it is not to be trusted, and its interval.
+
+    >>> estimated(Estimate(0.93, 0.85, 0.97, True)), estimated(Estimate(0.5, 0.1, 0.9, False, ""))
+    (('0.93', '0.85 to 0.97'), ('0.50?', '0.10 to 0.90'))
+    """
+    if estimate.value is None:
+        return UNKNOWN, "no alerts"
+    doubt = "" if estimate.trusted else "?"
+    return f"{estimate.value:.2f}{doubt}", f"{estimate.low:.2f} to {estimate.high:.2f}"
 
 
 def percent(share: float | None) -> str:
@@ -87,6 +103,17 @@ def duration(seconds: float) -> str:
     return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 s"
 
 
+def alarm_in_words(name: str) -> str:
+    """Say what an alarm means, and its subject.
+
+    >>> alarm_in_words("prior_shift"), alarm_in_words("feature_missing:dest_balance")
+    ('fraud rate has shifted', 'a field has gone missing (dest_balance)')
+    """
+    kind, _, subject = name.partition(":")
+    said = KINDS[kind].words if kind in KINDS else kind.replace("_", " ")
+    return f"{said} ({subject})" if subject else said
+
+
 def moment(time: datetime, *, year: bool = False) -> str:
     """A time to the minute, in UTC."""
     return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M" if year else "%m-%d %H:%M")
@@ -142,14 +169,50 @@ def reasons_in_words(reasons: Sequence[Reason], most: int) -> str:
     return ", ".join(list(dict.fromkeys(map(reason_in_words, reasons)))[:most])
 
 
+def disagreement(apart: Mapping[str, float]) -> list[str]:
+    """Return in sentences what the two disagree on, and whether chance would do it.
+
+    >>> lines = disagreement({
+    ...     "frauds_only_in_force": 2, "frauds_only_challenger": 12, "frauds_by_chance": 0.013,
+    ...     "false_only_in_force": 5, "false_only_challenger": 4, "false_by_chance": 1.0})
+    >>> lines[0]
+    'frauds: 2 caught only in force, 12 only by the challenger: more than chance (p 0.013)'
+    >>> lines[1]
+    'false alarms: 5 only in force, 4 only by the challenger: chance would do (p 1)'
+    """
+    lines = []
+    for key, what, verb in (("frauds", "frauds", " caught"), ("false", "false alarms", "")):
+        first, second = apart[f"{key}_only_in_force"], apart[f"{key}_only_challenger"]
+        p = apart[f"{key}_by_chance"]
+        if first == second == 0:
+            lines.append(f"{what}: both the same")
+            continue
+        said = "more than chance" if p < _SURE else "chance would do"
+        lines.append(
+            f"{what}: {first:,.0f}{verb} only in force, {second:,.0f} only by the challenger: "
+            f"{said} ({_chance(p)})"
+        )
+    return lines
+
+
+def _chance(p: float) -> str:
+    return f"p {p:.2g}" if p >= 1e-9 else "p below 1e-9"
+
+
 def _history(side: str, feature: str, value: float, more: bool) -> str | None:
     kind, _, half_life = feature.rpartition("_")
     times, hours = math.exp(min(max(value, -9.0), 9.0)), math.expm1(min(value, 20.0))
     # `core.features` counts no further than 60 days.
     ever, lasted = hours <= 24 * 59, duration(3600 * hours)
     unseen = f"unseen for {lasted}" if ever else "not seen before"
+    does = "pays" if side == "origin" else "is paid"
+    often = f"{side} {does} often, about {hours:,.0f} times over {half_life}"  # log(1 + number)
     words = {
-        "count": f"{side} {'busy' if more else 'quiet'} over {half_life}",
+        "count": (
+            (often if hours >= 1.5 else f"{side} busy over {half_life}")
+            if more
+            else f"{side} quiet over {half_life}"
+        ),
         "amount_ratio": (
             f"{times:,.{0 if times >= 2 else 1}f}x {side}'s usual amount"
             if times >= 0.05
@@ -166,6 +229,15 @@ def _history(side: str, feature: str, value: float, more: bool) -> str | None:
         "labels": f"{'many' if more else 'few'} labels at {side}",
         "label_age": f"{side} labelled {lasted} ago" if ever else f"{side} never labelled",
         "since": f"{side} {unseen}" if more else f"{side} just active",
-        "turned": f"{'new money' if more else 'money passes through'} at {side}",
+        "turned": _turned(side, times, more),
     }
     return words.get(feature) or words.get(kind)
+
+
+def _turned(side: str, times: float, more: bool) -> str:
+    """Say how an amount compares with what the account just moved in the other role."""
+    if 0.5 <= times <= 2:
+        return f"money passes through at {side}"
+    if more:
+        return f"new money at {side}"
+    return f"small beside what {side} just {'received' if side == 'origin' else 'paid'}"

@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import yaml
 from compose_spec import PyOptions, parse_duration
@@ -28,6 +29,9 @@ TEXT = (ROOT / "docker-compose.yml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
+NOT_HERE = {"prometheus", "grafana"}
+"""Services whose programs are in their images only; what we give them is read by
+tests/unit/test_monitoring.py."""
 OURS = {name for name, service in SERVICES.items() if "build" in service}
 ONE_SHOT = {"topics"}
 DETECTORS = 2
@@ -120,7 +124,8 @@ def test_nothing_listens_beyond_this_machine() -> None:
     for name, service in SERVICES.items():
         for port in service.get("ports", []):
             assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port), name
-    assert {name for name, service in SERVICES.items() if "ports" in service} == {"kafka", "redis"}
+    open_ = {name for name, service in SERVICES.items() if "ports" in service}
+    assert open_ == {"kafka", "redis", "dashboard", "grafana"}
 
 
 def test_no_container_runs_as_root_or_can_become_it() -> None:
@@ -136,14 +141,17 @@ def test_a_container_writes_only_to_memory_and_kafka_also_to_its_volume() -> Non
     for name in SERVICES.keys() - {"kafka"}:
         assert SERVICES[name]["read_only"] is True, name
         assert "/tmp" in SERVICES[name]["tmpfs"], name  # noqa: S108 - the container's
-        assert "volumes" not in SERVICES[name], name
+        for volume in SERVICES[name].get("volumes", []):
+            source, _, how = volume.split(":")
+            assert (ROOT / source).is_dir(), name
+            assert how == "ro", name
     where = SERVICES["kafka"]["environment"]["KAFKA_LOG_DIRS"]
     assert SERVICES["kafka"]["volumes"] == [f"kafka-data:{where}"]
 
 
 def test_images_are_pinned_and_kafka_is_the_version_that_the_tests_run() -> None:
     for name in SERVICES.keys() - OURS:
-        assert re.search(r":\d+\.\d+\.\d+(-\w+)?$", SERVICES[name]["image"]), name
+        assert re.search(r":v?\d+\.\d+\.\d+(-\w+)?$", SERVICES[name]["image"]), name
     pom = (ROOT / "tests" / "servers" / "pom.xml").read_text()
     version = re.search(r"<artifactId>kafka_2\.13</artifactId>\s*<version>([\d.]+)<", pom)
     assert version
@@ -151,7 +159,7 @@ def test_images_are_pinned_and_kafka_is_the_version_that_the_tests_run() -> None
 
 
 def test_our_services_share_one_image_and_one_set_of_addresses() -> None:
-    assert {"topics", "producer", "detector", "watch", "alerts"} == OURS
+    assert {"topics", "producer", "detector", "watch", "alerts", "metrics", "dashboard"} == OURS
     assert len({SERVICES[name]["image"] for name in OURS}) == 1
     assert len({json.dumps(SERVICES[name]["environment"]) for name in OURS}) == 1
     assert SERVICES["detector"]["environment"]["WEIR_BUS"].startswith("kafka://")
@@ -160,7 +168,7 @@ def test_our_services_share_one_image_and_one_set_of_addresses() -> None:
 
 def test_topics_are_made_once_kafka_is_well_and_before_anyone_works_on_them() -> None:
     assert waits_for(SERVICES["topics"]) == {"kafka": "service_healthy"}
-    for name in ("producer", "detector", "alerts"):
+    for name in ("producer", "detector", "alerts", "dashboard"):
         assert waits_for(SERVICES[name])["topics"] == "service_completed_successfully", name
     # Away, Redis does not stop scoring; so a detector only wants it to be on its way.
     assert waits_for(SERVICES["detector"])["redis"] == "service_started"
@@ -274,7 +282,7 @@ class Stack:
 
         def address(match: re.Match[str]) -> str:
             host, between, port = match.groups()
-            own = host in ("", "localhost", "127.0.0.1")
+            own = host in ("", "localhost", "127.0.0.1", "0.0.0.0")  # noqa: S104 - theirs
             assert own or host in SERVICES, f"{service}: nobody is called {host} in {text}"
             return f"127.0.0.1{between}{self.port(service if own else host, port)}"
 
@@ -338,7 +346,7 @@ class Stack:
 
     def up(self) -> None:
         """Start all services, each when what it waits for is so."""
-        waiting = dict(SERVICES)
+        waiting = {name: SERVICES[name] for name in SERVICES.keys() - NOT_HERE}
         while waiting:
             service = next(s for s in waiting if not waits_for(SERVICES[s]).keys() & waiting.keys())
             for other, condition in waits_for(SERVICES[service]).items():
@@ -421,10 +429,18 @@ def test_the_services_run_together_are_well_and_stop_when_told(stack: Stack) -> 
     with closing(reader):
         until(at_work, 90, f"{detectors} decide and learn")
     assert stack.processes.pop("topics").returncode == 0
-    for service in SERVICES.keys() - ONE_SHOT:
+    for service in SERVICES.keys() - ONE_SHOT - NOT_HERE:
         assert stack.healthy(service), service
 
-    for name in ["producer", "watch", "alerts", *detectors]:
+    link = stack.output("dashboard").read_text().split()[-1]
+    page, token = link.split("#token=")
+    assert "<title>" in httpx2.get(page, timeout=30).text
+    assert httpx2.get(f"{page}api/snapshot", timeout=30).status_code == 401
+    with_token = {"Authorization": f"Bearer {token}"}
+    assert httpx2.get(f"{page}api/snapshot", timeout=30, headers=with_token).status_code == 200
+    assert token not in stack.log("dashboard").read_text()
+
+    for name in ["producer", "watch", "alerts", "dashboard", *detectors]:
         assert stack.stop(name) == 0, stack.log(name).read_text()[-4000:]
         if name != "producer":  # that shows its progress
             for line in stack.log(name).read_text().splitlines():

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import pickle
 import re
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -27,6 +25,7 @@ from stream.io.redis_link import connect as connect_redis
 from stream.io.security import Security, SecurityError, kafka_security, redis_security
 from stream.io.store import StoreReader
 from stream.settings import Settings
+from tests.commands import Ended, Weir
 from tests.servers import kafka as kafka_server
 from tests.servers import redis as redis_server
 from tests.servers.certificates import Authority
@@ -35,16 +34,6 @@ from tests.servers.secured import SecuredKafka, SecuredRedis
 PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 MARK = "s3cret-of"
 """Every secret here begins like this, so that one search finds any."""
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def said(self) -> str:
-        return self.out + self.err
 
 
 def run(*command: str, **env: str) -> Ended:
@@ -62,29 +51,16 @@ def run(*command: str, **env: str) -> Ended:
     return Ended(process.returncode, out, err)
 
 
-Weir = Callable[..., Ended]
-
-
 @pytest.fixture
-def weir(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Weir]:
-    """As `run`, of the same entry point, without the time that an interpreter takes to start."""
-    handlers = list(logging.getLogger().handlers)
-    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+def weir(weir: Weir) -> Weir:
+    """As everywhere; and as in `run`, no secret is seen."""
 
-    def weir(*command: str, entry: Callable[..., int] = main, **env: str) -> Ended:
-        for name in [name for name in os.environ if name.startswith("WEIR_")]:
-            monkeypatch.delenv(name)
-        for name, value in env.items():
-            monkeypatch.setenv(name, value)
-        code = entry(command)
-        said = capsys.readouterr()
-        assert MARK not in said.out + said.err
-        return Ended(code, said.out, said.err)
+    def quiet(*command: str, **given: Any) -> Ended:
+        ended = weir(*command, **given)
+        assert MARK not in ended.said
+        return ended
 
-    yield weir
-    logging.getLogger().handlers = handlers  # the one of the command writes to what was captured
-    for number, handler in signals.items():
-        signal.signal(number, handler)
+    return quiet
 
 
 def rights(role: str) -> dict[tuple[str, str], tuple[str, ...]]:

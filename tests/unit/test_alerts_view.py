@@ -14,7 +14,7 @@ import pytest
 
 from stream.events import Alert, Reason, alert_id
 from stream.io.bus import Broker, Message, TopicSpec, connect
-from stream.watch.alerts import HEADER, follow_alerts
+from stream.watch.alerts import HEADER, Wanted, follow_alerts
 
 TOPIC = "alerts"
 
@@ -82,6 +82,41 @@ def test_what_is_no_alert_is_left_out_of_the_table_and_logged(
     follow_alerts(broker.reader(), TOPIC, 2, follow=False, as_json=False, out=out)
     assert len(out.getvalue().splitlines()) == 2
     assert "no alert" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (Wanted(), [0, 1, 2, 3]),
+        (Wanted(since=datetime(2026, 1, 1, 2, 3, 2, tzinfo=UTC)), [2, 3]),
+        (Wanted(until=datetime(2026, 1, 1, 2, 3, 2, tzinfo=UTC)), [0, 1]),
+        (Wanted(min_score=0.72), [2, 3]),
+        (Wanted(min_amount=300), [3]),
+        (Wanted(type="DEBIT"), []),
+        (Wanted(account="C553264065"), [0, 1, 2, 3]),
+        (Wanted(account="C1"), [1]),
+        (Wanted(transaction_id="T2"), [2]),
+        (Wanted(account="C1", min_score=0.9), []),
+    ],
+)
+@pytest.mark.parametrize("as_json", [True, False])
+def test_only_those_are_printed_that_are_asked_for(
+    broker: Broker, wanted: Wanted, found: list[int], as_json: bool
+) -> None:
+    alerts = [
+        alert(n).model_copy(
+            update={"score": 0.7 + n / 100, "amount": 100.0 * n, "nameOrig": f"C{n}"}
+        )
+        for n in range(4)
+    ]
+    publish(broker, *(each.model_dump_json().encode() for each in alerts))
+    out = io.StringIO()
+    follow_alerts(broker.reader(), TOPIC, 2, follow=False, as_json=as_json, wanted=wanted, out=out)
+    lines = out.getvalue().splitlines()
+    if as_json:
+        assert [json.loads(line)["transaction_id"] for line in lines] == [f"T{n}" for n in found]
+    else:
+        assert [line.split(" -> ")[0].split()[-1] for line in lines[1:]] == [f"C{n}" for n in found]
 
 
 def test_a_limit_ends_it(broker: Broker) -> None:

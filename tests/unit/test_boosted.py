@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from river import base
-from river.checks import yield_checks
 
 from stream.core.boosted import BoostedTrees
 from stream.core.resample import STRATEGIES
+from tests.checks import checked
 
 Row = tuple[dict[Any, Any], bool, float]
 
@@ -77,15 +77,9 @@ def background() -> Iterator[Executor]:
         yield executor
 
 
-CHECKED = BoostedTrees(min_frauds=5, min_examples=50)
-
-
-@pytest.mark.parametrize(
-    "check", list(yield_checks(CHECKED)), ids=lambda check: getattr(check, "__name__", str(check))
-)
-def test_rivers_own_estimator_checks_pass(check: Any) -> None:
-    model: base.Estimator = CHECKED.clone()
-    check(model)
+@checked(BoostedTrees(min_frauds=5, min_examples=50))
+def test_rivers_own_estimator_checks_pass(model: base.Estimator, check: Any) -> None:
+    check(model.clone())
 
 
 def test_fits_are_begun_when_the_log_has_grown_by_the_share() -> None:

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import base, linear_model, tree
-from river.checks import yield_checks
 
 from stream.core.boosted import BoostedTrees
 from stream.core.committee import Committee, Member, _Recent
 from stream.core.learners import Linear, Novel
 from stream.core.windows import ranked_average_precision
+from tests.checks import checked
 
 Row = tuple[dict[Any, Any], bool, float]
 
@@ -120,14 +120,9 @@ def background() -> Iterator[Executor]:
         yield executor
 
 
-CHECKED = Committee(**next(iter(Committee._unit_test_params())))
-
-
-@pytest.mark.parametrize(
-    "check", list(yield_checks(CHECKED)), ids=lambda check: getattr(check, "__name__", str(check))
-)
-def test_rivers_own_estimator_checks_pass(check: Any) -> None:
-    check(CHECKED.clone())
+@checked(Committee(**next(iter(Committee._unit_test_params()))))
+def test_rivers_own_estimator_checks_pass(model: base.Estimator, check: Any) -> None:
+    check(model.clone())
 
 
 def test_predicting_changes_nothing() -> None:

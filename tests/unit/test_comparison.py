@@ -11,32 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 
-from stream.core.chance import mcnemar, wilson
 from stream.core.comparison import Comparison, Held
 from stream.core.detector import Detector
 from stream.core.model import Model
 from stream.core.wire import AnyLabel
 from stream.events import utc
 from tests.streams import label, labels, rows, settings
-
-
-@given(st.integers(0, 500), st.integers(1, 500))
-def test_the_interval_of_a_share_is_wilsons(hits: int, more: int) -> None:
-    count = hits + more
-    found = wilson(hits, count)
-    expected = binomtest(hits, count).proportion_ci(0.95, method="wilson")
-    assert found == pytest.approx((expected.low, expected.high), abs=1e-6)
-
-
-@given(st.integers(0, 700), st.integers(0, 700))
-def test_the_chance_of_disagreements_is_that_of_a_coin(first: int, second: int) -> None:
-    n = first + second
-    expected = binomtest(first, n).pvalue if n else 1.0
-    tolerance = 1e-9 if n <= 1_000 else 0.02  # beyond, a normal approximation
-    assert mcnemar(first, second) == pytest.approx(expected, abs=tolerance)
-
 
 TABLE = rows(210)
 

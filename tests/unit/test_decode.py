@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stream import events
 from stream.core import wire
-from stream.core.decode import Reject, decode, label, transaction
+from stream.core.decode import Reject, decode, label, transactions
 from stream.events import Alert, Example, Label, Transaction, utc
 
 TRANSACTION: dict[str, Any] = {
@@ -144,6 +144,8 @@ def test_what_is_read_and_written_quickly_has_the_fields_of_the_model_in_the_sch
     model, quick = getattr(events, name), getattr(wire, name)
     assert set(quick.__struct_fields__) == set(model.model_fields)
 
+
+transaction = transactions()
 
 TIMES = [
     *("2026-01-01T00:00:00Z", "2026-01-01 00:00:00+01:00", "2026-01-01T00:00Z", "2026-01-01"),

@@ -45,10 +45,13 @@ def test_alerts_are_the_scores_at_or_above_the_threshold_each_with_its_reasons()
     found = made.on_transactions(0, [row.transaction for row in ROWS[2_000:]])
     assert np.array_equal(found.alerts, found.scores >= found.thresholds)
     assert 0 < found.alerts.sum() < 500
-    assert len(found.reasons) == found.alerts.sum()
+    assert len(found.why) == found.alerts.sum()
     names = set(made.shards[0].features.names)
-    assert all({reason.feature for reason in why} <= names for why in found.reasons)
-    assert sum(map(bool, found.reasons)) > 0.9 * len(found.reasons)
+    assert all({reason.feature for reason in why.reasons} <= names for why in found.why)
+    assert sum(bool(why.reasons) for why in found.why) > 0.9 * len(found.why)
+    voting = made.model.weights()
+    assert all(why.members and why.members.keys() <= voting.keys() for why in found.why)
+    assert all(0 <= share <= 1 for why in found.why for share in why.members.values())
 
 
 def test_a_transaction_that_comes_twice_is_decided_once() -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from stream.core.alarms import KINDS
 from stream.settings import Settings
 from stream.watch.metrics import (
-    LATENCY,
-    LATENCY_HELP,
     MATURED,
+    OF_PARTS,
     OF_RECENT,
     OF_STREAM,
     OF_WORKER,
@@ -42,7 +42,8 @@ def metrics_table() -> str:
     """The table of metrics as docs/reference.md must have it."""
     lines = ["| metric | labels | what it is |", "|---|---|---|"]
     lines += [f"| `{m.name}` | `worker` | {m.help} |" for m in OF_WORKER]
-    lines += [f"| `{LATENCY}` | `worker`, `quantile` | {LATENCY_HELP} |"]
+    for m in OF_PARTS:
+        lines.append(f"| `{m.name}` | {', '.join(f'`{label}`' for label in m.labels)} | {m.help} |")
     lines += [f"| `{m.name}` | | {m.help}{MATURED} |" for m in OF_STREAM]
     lines += [f"| `{m.name}` | | {m.help}{RECENT} |" for m in OF_RECENT]
     lines += [f"| `{REDIS_UP}` | | {REDIS_UP_HELP} |"]
@@ -51,6 +52,18 @@ def metrics_table() -> str:
 
 def test_the_reference_lists_every_metric_as_it_is() -> None:
     assert metrics_table() in (ROOT / "docs" / "reference.md").read_text()
+
+
+def alarms_table() -> str:
+    """The table of alarms as docs/operations.md must have it."""
+    lines = ["| alarm | what it means | its figure, and the limit | what to look at |"]
+    lines += ["|---|---|---|---|"]
+    lines += [f"| `{name}` | {k.words} | {k.figure} | {k.look} |" for name, k in KINDS.items()]
+    return "\n".join(lines)
+
+
+def test_the_operations_page_lists_every_alarm_as_it_is() -> None:
+    assert alarms_table() in (ROOT / "docs" / "operations.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.core.explain import Habit, reasons
+from stream.core.explain import reasons
+from stream.core.families import CIRCUMSTANCES, KIND, family
+from stream.core.features import feature_names
 
 NAMES = ("a", "b", "c", "new")
+COUNTS = ("orig_count_1h", "orig_count_24h", "orig_count_168h", "amount")
 
 
 def linear(rows: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -16,9 +19,9 @@ def linear(rows: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def test_the_strongest_reasons_come_first_with_the_log_odds_they_account_for() -> None:
-    habit = {"a": 0.0, "b": 0.0, "c": 0.0}
+    usual = np.array([[0.0, 0.0, 0.0, np.nan]] * 2)
     alerts = np.array([[1.0, 1.5, 0.5, 9.0], [0.0, 1.0, 0.0, 0.0]], dtype=np.float32)
-    first, second = reasons(NAMES, alerts, habit, linear)
+    first, second = reasons(NAMES, alerts, usual, linear)
     assert [(r.feature, r.value, r.habit) for r in first] == [("a", 1.0, 0.0), ("b", 1.5, 0.0)]
     assert [r.effect for r in first] == pytest.approx([2.0, 1.5])
     assert [(r.feature, r.effect) for r in second] == [("b", pytest.approx(1.0))]
@@ -26,30 +29,52 @@ def test_the_strongest_reasons_come_first_with_the_log_odds_they_account_for() -
 
 def test_alerts_are_explained_together_as_each_on_its_own() -> None:
     rng = np.random.default_rng(1)
-    alerts = rng.normal(size=(20, 4)).astype(np.float32)
-    habit = {"a": 0.1, "c": -0.2, "new": 0.3}
-    apart = [reasons(NAMES, row[None], habit, linear)[0] for row in alerts]
-    assert reasons(NAMES, alerts, habit, linear) == apart
+    for names in (NAMES, COUNTS):
+        alerts = rng.normal(size=(450, 4)).astype(np.float32)
+        usual = rng.normal(size=(450, 4))
+        apart = [
+            reasons(names, row[None], habit[None], linear)[0]
+            for row, habit in zip(alerts, usual, strict=True)
+        ]
+        assert reasons(names, alerts, usual, linear) == apart
 
 
 def test_a_batch_without_alerts_asks_the_model_nothing() -> None:
     def asked(_: NDArray[np.float32]) -> NDArray[np.float64]:
         raise AssertionError
 
-    assert reasons(NAMES, np.empty((0, 4), dtype=np.float32), {"a": 0.0}, asked) == []
+    assert reasons(NAMES, np.empty((0, 4), dtype=np.float32), np.empty((0, 4)), asked) == []
 
 
-def test_habit_is_the_mean_of_legitimate_examples_by_what_they_stand_for() -> None:
-    habit = Habit(half_life=1e9)
-    habit.learn({"a": 1.0}, weight=9.0)
-    habit.learn({"a": 11.0}, weight=1.0)
-    assert habit.means["a"] == pytest.approx(2.0)
+def test_half_lives_that_stand_in_for_each_other_are_a_reason_together() -> None:
+    def any_count(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = 4.0 * (rows[:, :3] > 1).any(axis=1) + 0.5 * rows[:, 3]
+        return found
+
+    alerts = np.array([[2.0, 2.0, 0.0, 1.0]], dtype=np.float32)
+    (found,) = reasons(COUNTS, alerts, np.zeros((1, 4)), any_count)
+    assert [(r.feature, r.effect) for r in found] == [("orig_count_1h", 4.0), ("amount", 0.5)]
 
 
-def test_habit_follows_a_change_within_a_few_half_lives() -> None:
-    habit = Habit(half_life=100)
-    for _ in range(1_000):
-        habit.learn({"a": 1.0}, weight=1.0)
-    for _ in range(500):
-        habit.learn({"a": 5.0}, weight=1.0)
-    assert habit.means["a"] == pytest.approx(5.0, abs=0.2)
+def test_a_family_is_named_by_the_member_that_does_most() -> None:
+    alerts = np.array([[1.0, 3.0, 2.0, 0.0]], dtype=np.float32)
+    (found,) = reasons(COUNTS, alerts, np.zeros((1, 4)), lambda rows: rows[:, :3].sum(axis=1))
+    assert [(r.feature, r.value, r.effect) for r in found] == [("orig_count_24h", 3.0, 6.0)]
+
+
+def test_circumstances_come_after_all_others_and_the_kind_never() -> None:
+    names = ("type_TRANSFER", "hour_sin", "novelty", "amount", "my_own")
+    alerts = np.array([[1.0, 1.0, 1.0, 1.0, 1.0]], dtype=np.float32)
+    weights = np.array([9.0, 8.0, 7.0, 1.0, 2.0])
+    (found,) = reasons(names, alerts, np.zeros((1, 5)), lambda rows: rows @ weights)
+    assert [r.feature for r in found] == ["my_own", "amount", "hour_sin"]
+
+
+def test_the_families_of_the_core_are_few_and_none_spans_both_accounts() -> None:
+    names = feature_names(("TRANSFER", "PAYMENT"), (0.5, 24.0))
+    families = {family(name) for name in names}
+    assert {KIND, *CIRCUMSTANCES} <= families
+    assert len(families) < 20
+    for each in families:
+        sides = {n.split("_")[0] for n in names if family(n) == each} & {"orig", "dest"}
+        assert len(sides) <= 1, each

@@ -25,6 +25,7 @@ from stream.core.decode import Reject, decode
 from stream.core.detector import Detector
 from stream.core.model import Model
 from stream.core.pending import Pending
+from stream.core.scored import Scored
 from stream.core.windows import measure
 from stream.events import Alert, Event, Example, Label, Reason, Transaction, utc
 from tests.streams import label, rows, settings
@@ -65,7 +66,7 @@ EVENTS: list[Event] = [
 
 
 QUICK: dict[type[Event], Any] = {
-    Transaction: reading.transaction,
+    Transaction: reading.transactions(),
     Label: reading.label,
     Example: reading.example,
 }
@@ -185,7 +186,7 @@ def check_verdicts(sent: Sequence[tuple[str, bool]], learned: Sequence[tuple[str
 def test_transactions_and_labels_meet_in_any_order_and_the_counts_add_up(
     order: list[tuple[list[str], list[tuple[str, bool]]]], capacity: int, max_early: int
 ) -> None:
-    pending, held, sent, learned, first = Pending(2, capacity), [], [], [], 0
+    pending, held, sent, learned, first = Pending(2, capacity, 0), [], [], [], 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pending_module, "_MAX_EARLY", max_early)
         for come, labels in order:
@@ -196,7 +197,10 @@ def test_transactions_and_labels_meet_in_any_order_and_the_counts_add_up(
                 ROWS[0].transaction.model_copy(update={"transaction_id": id_}) for id_ in new
             ]
             features = np.zeros((n, 2), dtype=np.float32)
-            pending.add(transactions, np.zeros(n), np.zeros(n), np.zeros(n, dtype=bool), features)
+            nothing = np.zeros(n)
+            codes = np.zeros((n, 0), dtype=np.int16)
+            scored = Scored(nothing, nothing, nothing > 0, nothing, codes)
+            pending.add(transactions, scored, features)
             joined = pending.join([label(id_, verdict, utc(1e9)) for id_, verdict in labels])
             sent += labels
             learned += [(found.transaction_id, found.is_fraud) for found in joined.labels]

@@ -14,16 +14,26 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from stream.core.alarms import KINDS
 from stream.core.windows import measure
 from stream.events import utc
 from stream.io.local_redis import LocalRedisServer
 from stream.io.store import StoreReader, StoreWriter
-from stream.watch.metrics import LATENCY, OF_RECENT, OF_STREAM, OF_WORKER, REDIS_UP, Metrics, serve
+from stream.watch.metrics import (
+    OF_PARTS,
+    OF_RECENT,
+    OF_STREAM,
+    OF_WORKER,
+    REDIS_UP,
+    Metrics,
+    serve,
+)
 from stream.watch.snapshot import Watcher
 from tests.servers.kafka import free_port
-from tests.unit.test_terminal import labelled, live, window
+from tests.unit.test_terminal import alarm, labelled, live, window
 
-NAMES = [metric.name for metric in (*OF_WORKER, *OF_STREAM, *OF_RECENT)] + [LATENCY, REDIS_UP]
+DEFINED = (*OF_WORKER, *OF_PARTS, *OF_STREAM, *OF_RECENT)
+NAMES = [*(metric.name for metric in DEFINED), REDIS_UP]
 REPORTS = [*(labelled(hour, p) for hour in range(3) for p in (0, 1)), window(3), window(3, 1)]
 
 
@@ -43,7 +53,8 @@ def reported(to: LocalRedisServer, prefix: str) -> Iterator[Metrics]:
     writer.put_live(live("w1", reported_at=utc(time.time()), lag=7, learning_us=25.0))
     assert writer.flush(10)
     other = StoreWriter(to.url, prefix, worker="w2", window_expiry_seconds=600)
-    other.put_live(live("w2", reported_at=utc(time.time()), lag=9))
+    raised = (alarm("feature_constant:amount", 5), alarm("labels_silent", 90))
+    other.put_live(live("w2", reported_at=utc(time.time()), lag=9, alarms=raised))
     assert other.flush(10)
     with closing(StoreReader(to.url, prefix)) as reader:
         yield Metrics(Watcher(reader))
@@ -73,7 +84,7 @@ def test_each_metric_is_defined_once_with_help_and_in_base_units() -> None:
     for metric in OF_WORKER:
         counts = metric.kind.__name__.startswith("Counter")
         assert counts == metric.name.endswith("_total"), metric.name
-    for help_ in (metric.help for metric in (*OF_WORKER, *OF_STREAM, *OF_RECENT)):
+    for help_ in (metric.help for metric in DEFINED):
         assert help_[0].isupper()
         assert help_.endswith(".")
 
@@ -90,15 +101,35 @@ def test_all_that_is_defined_is_exposed_and_equals_what_is_in_redis(
     assert found["weir_lag_records", ("w2",)] == 9
     assert found["weir_decisions_total", ("w1",)] == 31_204
     assert found["weir_learning_seconds_per_transaction", ("w1",)] == pytest.approx(25e-6)
-    assert found[LATENCY, ("0.99", "w1")] == pytest.approx(0.0484)
+    assert found["weir_decision_latency_seconds", ("0.99", "w1")] == pytest.approx(0.0484)
     assert found["weir_partitions", ("w1",)] == 2
+    assert found["weir_member_weight_ratio", ("boosted", "w1")] == 0.75
+    assert found["weir_segment_false_negative_ratio", ("type", "other")] == pytest.approx(0.4)
+    assert found["weir_segment_false_positive_ratio", ("type", "DEBIT")] == 0
+    assert ("weir_segment_precision_ratio", ("type", "DEBIT")) not in found  # nothing flagged
     assert found["weir_window_precision_ratio", ()] == quality.precision
     assert found["weir_window_average_precision_ratio", ()] == quality.average_precision
-    estimated = measure(REPORTS).estimated_precision
-    assert found["weir_recent_estimated_precision_ratio", ()] == estimated
+    estimates = metrics._watcher.take().estimates
+    for name, estimate in estimates.figures().items():
+        assert found["weir_estimated_ratio", (name,)] == estimate.value
+        assert found["weir_estimated_low_ratio", (name,)] == estimate.low
+        assert found["weir_estimated_high_ratio", (name,)] == estimate.high
+        assert found["weir_estimated_trusted", (name,)] == 0, "a few windows tell too little"
     assert found[REDIS_UP, ()] == 1
     assert "# TYPE weir_decisions_total counter" in text
     assert "# TYPE weir_lag_records gauge" in text
+
+
+def test_every_alarm_has_a_gauge_that_is_one_while_any_worker_has_raised_it(
+    server: LocalRedisServer,
+) -> None:
+    with reported(server, "alarms") as metrics:
+        found = scraped(exposed(metrics))
+    gauges = {labels[0]: value for (name, labels), value in found.items() if name == "weir_alarm"}
+    assert gauges.keys() == KINDS.keys()
+    raised = {name for name, value in gauges.items() if value == 1}
+    assert raised == {"feature_constant", "labels_silent"}
+    assert {gauges[name] for name in gauges.keys() - raised} == {0}
 
 
 def test_a_figure_that_is_not_defined_is_absent_and_not_zero(server: LocalRedisServer) -> None:

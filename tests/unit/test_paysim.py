@@ -33,7 +33,7 @@ scenarios = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(scenarios)
 def test_every_stream_is_ordered_unique_and_adds_up(scenario: Scenario) -> None:
     rows = rows_of(scenario, transactions=1_500)

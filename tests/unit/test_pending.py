@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.pending import Joined, Pending
+from stream.core.scored import Scored
 from stream.events import Label, Transaction
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,9 +33,13 @@ def add(pending: Pending, ids: list[str], score: float = 0.5) -> None:
     n = len(ids)
     pending.add(
         [transaction(id_, amount=float(len(id_))) for id_ in ids],
-        np.arange(n, dtype=float),
-        np.full(n, score),
-        np.array([i % 2 == 0 for i in range(n)]),
+        Scored(
+            np.arange(n, dtype=float),
+            np.full(n, score),
+            np.array([i % 2 == 0 for i in range(n)], dtype=bool),
+            np.array([float(len(id_)) for id_ in ids]),
+            np.full((n, 1), 3, dtype=np.int16),
+        ),
         np.arange(2 * n, dtype=np.float32).reshape(n, 2),
     )
 
@@ -43,7 +49,7 @@ def ids(joined: Joined) -> list[str]:
 
 
 def test_a_label_meets_its_transaction_with_score_decision_and_features_as_they_were() -> None:
-    pending = Pending(2, 10)
+    pending = Pending(2, 10, 1)
     add(pending, ["x", "yy"], score=0.25)
     joined = pending.join([label("yy", True)])
     assert ids(joined) == ["yy"]
@@ -55,7 +61,7 @@ def test_a_label_meets_its_transaction_with_score_decision_and_features_as_they_
 
 
 def test_a_second_label_is_counted_and_joins_nothing() -> None:
-    pending = Pending(2, 10)
+    pending = Pending(2, 10, 1)
     add(pending, ["x"])
     assert ids(pending.join([label("x"), label("x")])) == ["x"]
     assert ids(pending.join([label("x")])) == []
@@ -63,7 +69,7 @@ def test_a_second_label_is_counted_and_joins_nothing() -> None:
 
 
 def test_a_label_that_contradicts_corrects_the_first_and_knows_the_weight_of_that() -> None:
-    pending = Pending(2, 10)
+    pending = Pending(2, 10, 1)
     add(pending, ["x", "y"])
     first = pending.join([label("x"), label("y")])
     assert not first.corrects.any()
@@ -78,7 +84,7 @@ def test_a_label_that_contradicts_corrects_the_first_and_knows_the_weight_of_tha
 
 
 def test_the_newest_label_holds_and_of_equal_ones_the_last_that_came() -> None:
-    pending = Pending(2, 10)
+    pending = Pending(2, 10, 1)
     add(pending, ["x"])
     pending.join([label("x", True, 1)])
     pending.join([label("x", True, 3)])
@@ -90,7 +96,7 @@ def test_the_newest_label_holds_and_of_equal_ones_the_last_that_came() -> None:
 
 
 def test_of_labels_that_came_before_their_transaction_the_newest_waits() -> None:
-    pending = Pending(2, 10)
+    pending = Pending(2, 10, 1)
     pending.join(
         [label("x", False, 1), label("x", True, 2), label("x", False, 0), label("x", True, 3)]
     )
@@ -102,7 +108,7 @@ def test_of_labels_that_came_before_their_transaction_the_newest_waits() -> None
 
 
 def test_a_correction_of_an_expired_transaction_waits_as_any_unknown_label_and_falls_out() -> None:
-    pending = Pending(2, 3)
+    pending = Pending(2, 3, 1)
     add(pending, ["a", "b", "c"])
     pending.join([label("a")])
     add(pending, ["d"])
@@ -113,7 +119,7 @@ def test_a_correction_of_an_expired_transaction_waits_as_any_unknown_label_and_f
 
 
 def test_a_label_that_came_before_its_transaction_waits_for_it() -> None:
-    pending = Pending(2, 10)
+    pending = Pending(2, 10, 1)
     assert ids(pending.join([label("x")])) == []
     assert pending.early == 1
     add(pending, ["x"])
@@ -124,7 +130,7 @@ def test_a_label_that_came_before_its_transaction_waits_for_it() -> None:
 
 
 def test_the_oldest_expire_when_it_is_full_and_the_unlabelled_among_them_are_counted() -> None:
-    pending = Pending(2, 3)
+    pending = Pending(2, 3, 1)
     add(pending, ["a", "b", "c"])
     pending.join([label("a")])
     add(pending, ["d", "e"])
@@ -143,10 +149,10 @@ def test_the_oldest_expire_when_it_is_full_and_the_unlabelled_among_them_are_cou
 def test_going_on_from_a_snapshot_equals_going_on(
     transactions: list[str], labels: list[str], cut: int, capacity: int
 ) -> None:
-    pending = Pending(2, capacity)
+    pending = Pending(2, capacity, 1)
     pending.join([label(id_) for id_ in labels[:cut]])
     add(pending, transactions)
-    restored = Pending(2, capacity)
+    restored = Pending(2, capacity, 1)
     restored.restore(pending.snapshot())
     for later in (labels[cut:], []):
         mine, theirs = (p.join([label(id_) for id_ in later]) for p in (pending, restored))
@@ -160,9 +166,56 @@ def test_going_on_from_a_snapshot_equals_going_on(
 
 
 def test_it_grows_to_its_bound_and_no_further() -> None:
-    pending = Pending(2, 10_000)
+    pending = Pending(2, 10_000, 1)
     for start in range(0, 30_000, 1_000):
         add(pending, [f"{i}" for i in range(start, start + 1_000)])
     assert len(pending) == 10_000
     assert pending.expired == 20_000
     assert ids(pending.join([label("20000"), label("29999")])) == ["20000", "29999"]
+
+
+def recent(pending: Pending, id_: str, most: int = 5) -> list[str]:
+    return [entry.transaction_id for entry in pending.recent(id_, most)]
+
+
+def between(pending: Pending, *pairs: tuple[str, str, str]) -> None:
+    """Add transactions with these ids, origins and destinations."""
+    n = len(pairs)
+    codes = np.zeros((n, 1), dtype=np.int16)
+    pending.add(
+        [
+            transaction(id_).model_copy(update={"nameOrig": origin, "nameDest": destination})
+            for id_, origin, destination in pairs
+        ],
+        Scored(np.arange(float(n)), np.full(n, 0.5), np.zeros(n, dtype=bool), np.ones(n), codes),
+        np.zeros((n, 2), dtype=np.float32),
+    )
+
+
+def test_what_the_accounts_of_a_transaction_did_before_it_comes_newest_first() -> None:
+    pending = Pending(2, 100, 1)
+    between(pending, ("1", "A", "B"), ("2", "C", "D"), ("3", "B", "E"))
+    between(pending, ("4", "A", "B"), ("5", "X", "A"), ("6", "B", "A"))
+    assert recent(pending, "4") == ["3", "1"]
+    assert recent(pending, "6") == ["5", "4", "3", "1"]
+    assert recent(pending, "6", most=1) == ["5", "4"]  # the newest of A, and that of B
+    assert recent(pending, "1") == recent(pending, "2") == []
+    assert pending.recent("6", 5)[1].is_fraud is None
+    pending.join([label("4", True)])
+    assert pending.recent("6", 5)[1].is_fraud is True
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 9, 14])
+def test_what_accounts_did_is_found_also_where_the_ring_has_been_round(count: int) -> None:
+    pending = Pending(2, 4, 1)
+    for i in range(count):
+        between(pending, (str(i), "A", f"B{i}"))
+    last = count - 1
+    assert recent(pending, str(last)) == [str(i) for i in range(last - 1, last - 4, -1) if i >= 0]
+    second = last - 1
+    assert recent(pending, str(second)) == [
+        str(i) for i in range(second - 1, last - 4, -1) if i >= 0
+    ]
+    restored = Pending(2, 4, 1)
+    restored.restore(pending.snapshot())
+    assert recent(restored, str(last)) == recent(pending, str(last))

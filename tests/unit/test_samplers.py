@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import base, linear_model, naive_bayes, optim, preprocessing
-from river.checks import yield_checks
 
 from stream.core.online_bagging import OOB, UOB
-from stream.core.oversampling import Hybrid, Oversampled, replicas
+from stream.core.oversampling import replicas
 from stream.core.samplers import SAMPLERS
-from stream.core.smote import BorderlineSmote, Smote
-from stream.core.weighting import HardExamples, Unsampled, Weighted
+from stream.core.weighting import HardExamples, Unsampled
+from tests.checks import checked
 
 Stream = list[tuple[dict[str, float], bool, float]]
 
@@ -95,8 +94,7 @@ def calibration(model: Any, rows: Stream, skip: int) -> float:
     return scores / frauds
 
 
-@pytest.mark.parametrize("thinned_to", [1.0, 0.5])
-@pytest.mark.parametrize("target_share", [0.1, 0.3])
+@pytest.mark.parametrize(("target_share", "thinned_to"), [(0.1, 1.0), (0.3, 0.5)])
 @pytest.mark.parametrize("name", AIMING)
 def test_the_learned_share_tends_to_the_target(
     name: str, target_share: float, thinned_to: float
@@ -133,8 +131,8 @@ def test_replicas_and_weights_of_one_example_stay_under_the_cap(name: str) -> No
 
 @pytest.mark.parametrize(
     ("target_share", "thinned_to", "heavy"),
-    [(0.1, 1.0, 1.0), (0.3, 0.2, 1.0), (0.3, 0.05, 4.0)],
-    ids=["whole", "thin", "uneven"],
+    [(0.1, 1.0, 1.0), (0.3, 0.05, 4.0)],
+    ids=["whole", "thin and uneven"],
 )
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_corrected_score_is_calibrated_whatever_the_sampler_does(
@@ -175,6 +173,15 @@ def test_correcting_many_at_once_is_correcting_each(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
+def test_a_sampler_does_not_grow_with_what_it_has_learned(name: str) -> None:
+    model, rows = SAMPLERS[name](regression(), 0.3, 1_000, 3), stream(6_000, 0.3)
+    learn(model, rows[:3_000])
+    size = len(pickle.dumps(model))
+    learn(model, rows[3_000:])
+    assert len(pickle.dumps(model)) < 1.05 * size
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_going_on_from_a_snapshot_equals_going_on(name: str) -> None:
     rows = stream(2_000, 0.1)
     model = SAMPLERS[name](regression(), 0.3, 1_000, 3)
@@ -195,13 +202,13 @@ def test_before_any_example_a_score_is_a_probability(name: str) -> None:
     assert proba[False] == 1.0 - proba[True]
 
 
-@pytest.mark.parametrize("label", [False, True, 0, 1])
+@pytest.mark.parametrize("label", [False, True])
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_a_stream_of_one_class_only_is_learned(name: str, label: bool | int) -> None:
+def test_a_stream_of_one_class_only_is_learned(name: str, label: bool) -> None:
     model = SAMPLERS[name](regression(), 0.1, 20, 1)
     for x, _, _ in stream(3_000, 0.1):
         model.learn_one(dict(x), label, w=3.0)
-    assert (model.predict_proba_one({"x": 0.0})[True] > 0.5) == bool(label)
+    assert (model.predict_proba_one({"x": 0.0})[True] > 0.5) == label
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -324,21 +331,6 @@ def test_published_bagging_balances_whichever_class_is_smaller(kind: Any, minori
     assert model.predict_proba_one({})[True] == pytest.approx(0.5, abs=0.06)
 
 
-CHECKED = [
-    *(SAMPLERS[name](linear_model.LogisticRegression(), 0.2, 1_000, 1) for name in SAMPLERS),
-    Oversampled(naive_bayes.GaussianNB(), 0.6, seed=1),
-    Hybrid(naive_bayes.GaussianNB(), 0.9, seed=1),
-    Smote(naive_bayes.GaussianNB(), 0.9, seed=1),
-    BorderlineSmote(naive_bayes.GaussianNB(), 0.9, seed=1),
-    Weighted(linear_model.LogisticRegression(), 0.9),
-    Unsampled(naive_bayes.GaussianNB(), seed=1),
-]
-
-
-@pytest.mark.parametrize(
-    ("model", "check"),
-    [(model, check) for model in CHECKED for check in yield_checks(model)],
-    ids=lambda value: getattr(value, "__name__", None) or str(getattr(value, "func", value)),
-)
+@checked(*(SAMPLERS[name](linear_model.LogisticRegression(), 0.2, 1_000, 1) for name in SAMPLERS))
 def test_rivers_own_estimator_checks_pass(model: base.Estimator, check: Any) -> None:
     check(model.clone())

@@ -12,9 +12,10 @@ import pytest
 from pydantic import BaseModel
 from rich.console import Console
 
+from stream.core.estimate import Estimate, Estimates
 from stream.core.features import feature_names
 from stream.core.windows import measure
-from stream.events import Alert, LiveReport, Reason, WindowReport
+from stream.events import Alarm, Alert, LiveReport, Reason, WindowReport
 from stream.io.store import StoreReader
 from stream.watch.snapshot import Snapshot, spans
 from stream.watch.terminal import plain_line, render, watch
@@ -38,7 +39,7 @@ def window(hour: int, partition: int = 0, **changes: object) -> WindowReport:
         "transactions": 1000,
         "alerts": 10,
         "alert_score_sum": 8.1,
-        "histogram": {},
+        "histogram": {-100: (990, 0, 0), 20: (10, 0, 0)},
     }
     return WindowReport.model_validate(values | changes)
 
@@ -52,7 +53,8 @@ def labelled(hour: int, partition: int = 0, **changes: object) -> WindowReport:
         "true_negatives": 888,
         "amount_caught": 1_250_000.0,
         "amount_missed": 18_200.0,
-        "histogram": {-100: (990, 890, 4), 20: (10, 2, 6)},
+        "histogram": {-100: (990, 888, 4), 20: (10, 2, 6)},
+        "segments": {"type": {"DEBIT": (900, 0, 0, 0, 810, 0), "other": (100, 10, 6, 2, 78, 4)}},
     }
     return window(hour, partition, **(values | changes))
 
@@ -76,6 +78,7 @@ def live(worker: str = "w1", **changes: object) -> LiveReport:
         "latency_p99_ms": 48.4,
         "lag": 1204,
         "dead_letters": 3,
+        "weights": {"boosted": 0.75, "linear": 0.25},
     }
     return LiveReport.model_validate(values | changes)
 
@@ -103,6 +106,7 @@ FULL = Snapshot(
     live=(live(), live("w2")),
     spans=spans([*(labelled(h, p) for h in range(26) for p in (0, 1)), window(26), window(27)]),
     alerts=tuple(alert(number) for number in range(50)),
+    estimates=Estimates(*[Estimate(0.81, 0.7, 0.885, True)] * 3, 2, 2000, 20),
     total=100_000,
 )
 
@@ -134,6 +138,7 @@ def test_the_figures_it_is_given_are_shown() -> None:
         "288/384 alerts",
         "288/480 frauds",
         "0.81",
+        "0.70 to 0.89",
         "threshold 0.312   first labels",
         "fraud prior 0.13 % (1 in 775)",
         "sampling rate 4.1 %",
@@ -159,7 +164,9 @@ def test_a_window_without_labels_shows_its_coverage_and_no_figure() -> None:
 
 
 def test_without_any_label_only_what_needs_none_is_known() -> None:
-    shown = text(Snapshot(taken_at=NOW, live=(live(),), spans=spans([window(0), window(1)])))
+    unlabelled = spans([window(0), window(1)])
+    estimates = FULL.estimates
+    shown = text(Snapshot(taken_at=NOW, live=(live(),), spans=unlabelled, estimates=estimates))
     assert "Quality: no labels yet, 0 % labelled" in shown
     assert shown.count("no labels") == 5
     values = shown.splitlines()[5].split()
@@ -241,6 +248,20 @@ def test_a_plain_line_has_the_key_figures_and_a_dash_for_what_is_not_known() -> 
     assert {unknown[k] for k in ("precision", "recall", "threshold", "latency_p50_ms")} == {"-"}
 
 
+def test_an_estimate_that_is_not_to_be_trusted_is_marked_and_says_why() -> None:
+    doubtful = Estimate(0.81, 0.4, 0.9, False, "12 alerts are too few")
+    snapshot = dataclasses.replace(FULL, estimates=Estimates(*[doubtful] * 3, 2, 2000, 12))
+    shown = text(snapshot)
+    assert "0.81?" in shown
+    assert "0.40 to 0.90" in shown
+    assert "est. precision not trusted: 12 alerts are too few" in shown
+    assert "not trusted" not in text(FULL)
+    line = plain_line(snapshot)
+    assert "estimated_precision_trusted=no" in line
+    assert "estimated_recall_low=0.4" in line
+    assert "estimated_average_precision_trusted=yes" in plain_line(FULL)
+
+
 def test_watching_goes_on_without_redis_and_ends_when_told() -> None:
     stop, out = threading.Event(), io.StringIO()
     stop.set()
@@ -273,8 +294,14 @@ def test_windows_count_as_matured_when_only_a_sample_is_ever_labelled() -> None:
         ("orig_since", 7.28, 2.0, "origin not seen before"),
         ("dest_since", 3.0, 1.0, "destination unseen for 19 h 5 min"),
         ("dest_fraud_168h", 0.4, 0.0, "earlier fraud at destination"),
-        ("dest_count_1h", 3.0, 0.5, "destination busy over 1h"),
+        ("dest_count_1h", 3.0, 0.5, "destination is paid often, about 19 times over 1h"),
+        ("orig_count_24h", 1.4, 0.5, "origin pays often, about 3 times over 24h"),
+        ("orig_count_1h", 0.5, 0.1, "origin busy over 1h"),
+        ("dest_count_1h", 0.5, 3.0, "destination quiet over 1h"),
         ("orig_turned", 0.01, 3.0, "money passes through at origin"),
+        ("orig_turned", -4.0, 3.0, "small beside what origin just received"),
+        ("dest_turned", -4.0, 3.0, "small beside what destination just paid"),
+        ("dest_turned", 9.0, 3.0, "new money at destination"),
         ("amount_to_balance", 0.98, 0.1, "takes 98 % of the balance"),
         ("dest_fraud_run", 3.0, 0.0, "nothing but fraud at destination for 19 h 5 min"),
         ("dest_fraud_age", 3.0, 7.28, "fraud at destination 19 h 5 min ago"),
@@ -294,3 +321,65 @@ def test_every_feature_of_the_core_has_words() -> None:
         for value in (0.0, 1.0):
             said = reason_in_words(Reason(feature=name, value=value, habit=0.5, effect=1.0))
             assert "_" not in said, f"{name}: {said}"
+
+
+def alarm(name: str, minutes_ago: float, **changes: object) -> Alarm:
+    values: dict[str, object] = {
+        "name": name,
+        "since": NOW - timedelta(minutes=minutes_ago),
+        "figure": 0.4,
+        "limit": 0.25,
+        "cause": "the scores of the last day lie elsewhere than before (PSI 0.40)",
+        "look": "what has changed in the traffic",
+    }
+    return Alarm.model_validate(values | changes)
+
+
+def test_an_alarm_of_several_workers_is_one_and_as_old_as_the_oldest() -> None:
+    young, old = alarm("score_drift", 5), alarm("score_drift", 90, figure=0.6)
+    other = alarm("labels_silent", 30)
+    snapshot = Snapshot(
+        taken_at=NOW, live=(live("w1", alarms=(young, other)), live("w2", alarms=(old,)))
+    )
+    assert snapshot.alarms == (old, other)
+
+
+RAISED = dataclasses.replace(
+    FULL,
+    live=(
+        live(
+            alarms=tuple(
+                alarm(name, minutes)
+                for name, minutes in (
+                    ("prior_shift", 200),
+                    ("feature_missing:dest_balance", 90),
+                    ("labels_silent", 60),
+                    ("dead_letters", 30),
+                    ("score_drift", 5),
+                )
+            )
+        ),
+    ),
+)
+
+
+def test_alarms_stand_near_the_top_with_name_cause_and_since() -> None:
+    lines = text(RAISED, width=120, height=24).splitlines()
+    first = next(i for i, line in enumerate(lines) if "▲" in line)
+    assert first <= 2
+    assert "fraud rate has shifted for 3 h 20 min: the scores of the last day" in lines[first]
+    assert "a field has gone missing (dest_balance)" in lines[first + 1]
+    assert "and 2 alarms more: messages cannot be read, scores have drifted" in lines[first + 3]
+    tall = text(RAISED, width=120, height=40)
+    assert "look at what has changed in the traffic" in tall
+    assert "▲" not in text(FULL)
+
+
+@pytest.mark.parametrize("height", [1, 3, 8, 12, 24, 32, 60])
+def test_alarms_leave_room_for_the_rest(height: int) -> None:
+    assert len(text(RAISED, 80, height).splitlines()) <= height
+
+
+def test_a_plain_line_counts_and_names_the_alarms() -> None:
+    assert " alarms=0 raised=- " in plain_line(FULL)
+    assert " alarms=5 raised=prior_shift,feature_missing:dest_balance," in plain_line(RAISED)

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.core.scored import Scored
 from stream.core.windows import Windows, average_precision, measure, score_bin
+from stream.events import Transaction
 
 STATE = {"threshold": 0.5, "fraud_prior": 0.01, "sampling_rate": 0.1, "learned_share": 0.03}
 
@@ -25,6 +27,30 @@ rows = st.lists(
 )
 
 
+KINDS = ("TRANSFER", "PAYMENT", "DEBIT")
+
+
+def codes(windows: Windows, amounts: np.ndarray) -> np.ndarray:
+    """Of transactions whose type is one of three, by the amount's last digit."""
+    types = (KINDS[int(amount) % 3] for amount in amounts)
+    batch = [
+        Transaction(transaction_id="1", type=kind, amount=0, nameOrig="C1", nameDest="M1", step=0)
+        for kind in types
+    ]
+    return windows.segments.codes(batch, amounts)
+
+
+def one(seconds: float = 0.0, *, alert: bool = True) -> Scored:
+    """One transaction of one band."""
+    return Scored(
+        np.array([seconds]),
+        np.array([0.5]),
+        np.array([alert]),
+        np.array([1.0]),
+        np.zeros((1, 2), dtype=np.int16),
+    )
+
+
 def filled(data: list, partition: int = 0) -> Windows:
     windows = Windows(partition, 3600, 100)
     columns = [np.array(c) for c in zip(*data, strict=True)] if data else [np.empty(0)] * 5
@@ -34,10 +60,11 @@ def filled(data: list, partition: int = 0) -> Windows:
         columns[2].astype(bool),
         columns[3].astype(float),
     )
-    windows.decided(times, scores, alerts, amounts, STATE)
+    scored = Scored(times, scores, alerts, amounts, codes(windows, amounts))
+    windows.decided(scored, STATE)
     known = np.array([row[4] is not None for row in data], dtype=bool)
     frauds = np.array([row[4] is True for row in data], dtype=bool)
-    windows.labelled(*(c[known] for c in (times, scores, alerts, amounts, frauds)))
+    windows.labelled(scored.rows(known), frauds[known])
     return windows
 
 
@@ -114,20 +141,16 @@ def test_a_report_comes_again_only_when_its_window_changed() -> None:
     windows = filled([(0, 0.5, False, 1.0, None), (3600, 0.5, False, 1.0, None)])
     assert len(windows.changed()) == 2
     assert not windows.changed()
-    one = np.array([0.0]), np.array([0.5]), np.array([False]), np.array([1.0]), np.array([True])
-    windows.labelled(*one)
+    windows.labelled(one(alert=False), np.array([True]))
     assert [r.start.timestamp() for r in windows.changed()] == [0]
 
 
 def test_windows_stay_bounded_and_labels_for_closed_ones_are_counted_as_late() -> None:
     windows = Windows(0, 3600, 3)
     for hour in range(10):
-        windows.decided(
-            np.array([hour * 3600.0]), np.array([0.5]), np.array([True]), np.array([1.0]), STATE
-        )
+        windows.decided(one(seconds=hour * 3600.0), STATE)
     assert windows.closed == 7
-    one = np.array([0.0]), np.array([0.5]), np.array([True]), np.array([1.0]), np.array([True])
-    windows.labelled(*one)
+    windows.labelled(one(), np.array([True]))
     assert windows.late == 1
     assert len(windows.changed()) == 3
 
@@ -142,3 +165,41 @@ def test_going_on_from_a_snapshot_equals_going_on(data: list) -> None:
 def test_bins_rank_as_the_scores_do_up_to_ties() -> None:
     scores = np.sort(np.random.default_rng(1).beta(0.2, 2, 5_000))
     assert (np.diff(score_bin(scores)) >= 0).all()
+
+
+@given(rows)
+def test_segments_of_each_field_add_up_to_the_window_and_amounts_to_what_was_fraud(
+    data: list,
+) -> None:
+    for report in filled(data).changed():
+        counts = ("transactions", "alerts", "true_positives", "false_positives")
+        for values in report.segments.values():
+            for name in (*counts, "true_negatives", "false_negatives"):
+                assert sum(getattr(s, name) for s in values.values()) == getattr(report, name)
+        frauds = report.amount_caught + report.amount_missed
+        assert sum(report.fraud_amounts.values()) == pytest.approx(frauds)
+        assert {b for b, amount in report.fraud_amounts.items() if amount} <= {
+            b for b, (_, _, fraud) in report.histogram.items() if fraud
+        }
+
+
+@given(rows)
+def test_a_correction_moves_its_segment_and_its_amount(data: list) -> None:
+    once = [row for row in data if row[4] is not None]
+    windows = filled(once)
+    times, scores, alerts, amounts, frauds = (
+        np.array(column, dtype=kind)
+        for column, kind in zip(
+            zip(*once, strict=True) if once else [()] * 5,
+            (float, float, bool, float, bool),
+            strict=True,
+        )
+    )
+    scored = Scored(times, scores, alerts, amounts, codes(windows, amounts))
+    windows.corrected(scored, ~frauds)
+    turned = filled([(*row[:4], not row[4]) for row in once])
+    for found, wanted in zip(windows.changed(), turned.changed(), strict=True):
+        assert found.segments == wanted.segments
+        amounts_found = {b: a for b, a in found.fraud_amounts.items() if abs(a) > 1e-6}
+        wanted_amounts = {b: a for b, a in wanted.fraud_amounts.items() if abs(a) > 1e-6}
+        assert amounts_found == pytest.approx(wanted_amounts)

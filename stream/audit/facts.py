@@ -21,17 +21,23 @@ LAYOUT = 1
 _PACKAGES = ("weir", "river", "numpy", "scipy")
 
 STRATEGIES = {
-    "auto": "a committee; each member thins by a share of its own, and the log keeps what the "
-    "mildest of them asks for, drawn by the score",
-    "none": "nothing is sampled",
+    "auto": "legitimate examples are thinned on their way to the log to what the mildest member "
+    "can use, half by chance and half by the score, and less at first; members weigh the classes "
+    "or thin further, each to a share of its own",
+    "none": "nothing is thinned, weighted or made up",
     "under": "legitimate examples are thinned to the target share",
-    "over": "frauds are learned several times, up to the target share",
-    "hybrid": "legitimate examples are thinned, and frauds learned several times",
-    "weights": "nothing is sampled; classes count by weights",
-    "smote": "synthetic frauds between neighbours (SMOTE), online",
-    "borderline": "synthetic frauds where the classes meet (borderline-SMOTE), online",
-    "hard": "legitimate examples are drawn by how hard they are to tell from frauds",
+    "over": "nothing is thinned; frauds are learned several times, up to the target share",
+    "hybrid": "half the way each: legitimate examples are thinned, and frauds learned several "
+    "times",
+    "weights": "nothing is thinned; the classes are weighted to the target share",
+    "smote": "half the way each: legitimate examples are thinned, and frauds made up between "
+    "neighbours (SMOTE)",
+    "borderline": "half the way each: legitimate examples are thinned, and frauds made up where "
+    "the classes meet (borderline-SMOTE)",
+    "hard": "legitimate examples are thinned to the target share, and those that are hard to tell "
+    "from frauds are kept more often",
 }
+OWN = "everything goes to the log and to the user's own learner, as it is"
 ORDER = (
     "Labels are learned in the order in which they arrived and were committed: the positions of "
     "the training log. Each example has the features, the score and the decision of the moment its "
@@ -54,6 +60,8 @@ def facts(
     refold: Refold | None,
 ) -> dict[str, Any]:
     """Return what an audit says. `positions` are those of the log that were read: from, to."""
+    own, auto = ":" in settings.learner, settings.rebalance == "auto"
+    shareless = own or settings.rebalance == "none" or (auto and settings.learner == "auto")
     newest = max(live, key=lambda report: report.model_position, default=None)
     return {
         "layout": LAYOUT,
@@ -71,9 +79,9 @@ def facts(
         "log": {"read_from": positions[0], "read_to": positions[1], **trail.asdict()},
         "balance": {
             "strategy": settings.rebalance,
-            "what_it_does": STRATEGIES[settings.rebalance],
+            "what_it_does": OWN if own and auto else STRATEGIES[settings.rebalance],
             "learner": settings.learner,
-            "target_share": None if settings.rebalance == "auto" else settings.target_share,
+            "target_share": None if shareless else settings.target_share,
             "prior_correction": CORRECTION,
             "order": ORDER,
         },

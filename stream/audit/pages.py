@@ -9,6 +9,8 @@ from typing import Any
 from stream.audit.charts import Line, chart
 from stream.evaluation.page import FRAME, STYLE
 
+_MOVES = 20
+"""Of the threshold, that the page shows; audit.json has more."""
 _STYLE = """
   h2.part { font-size: 19px; margin: 36px 0 12px; }
   p.note { color: var(--muted); margin: 0 0 14px; max-width: 75ch; }
@@ -123,7 +125,7 @@ def _done(found: Mapping[str, Any]) -> str:
     said = {
         "strategy": f"{balance['strategy']}: {balance['what_it_does']}",
         "learner": balance["learner"],
-        "target share": "found by the members" if balance["target_share"] is None
+        "target share": "none, or one of each member's own" if balance["target_share"] is None
         else f"{balance['target_share']:g}",
         "probabilities": balance["prior_correction"],
         "order": balance["order"],
@@ -154,7 +156,18 @@ def _thresholds(found: Mapping[str, Any]) -> str:
                 )
             ]
         )
-    return _title("Thresholds") + f"<section>{_pairs(said)}</section><br>" + drawn
+    drawn = _title("Thresholds") + f"<section>{_pairs(said)}</section><br>" + drawn
+    moves = (found["refold"] or {"threshold_moves": []})["threshold_moves"][-_MOVES:]
+    rows = [
+        [
+            f"{move['position']:,}",
+            _when(move["labelled_at"]),
+            "–" if move["threshold"] is None else f"{move['threshold']:.4g}",
+            move["reason"],
+        ]
+        for move in reversed(moves)
+    ]
+    return drawn + (_rows(["position", "label of", "threshold", "why"], rows) if rows else "")
 
 
 def _quality(found: Mapping[str, Any]) -> str:
@@ -375,7 +388,7 @@ def _pairs(rows: Mapping[str, str]) -> str:
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    return ", ".join(f"{name}: {count:,}" for name, count in counts.items())
 
 
 def _interval(value: float | None, interval: Sequence[float] | None, digits: int = 3) -> str:

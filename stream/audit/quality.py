@@ -69,6 +69,7 @@ class Folded:
             update={
                 **self._sums,
                 "histogram": {b: (c[0], c[1], c[2]) for b, c in self._bins.items()},
+                "fraud_amounts": {},
                 "segments": {},
             }
         )

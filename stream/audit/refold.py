@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from stream.evaluation.timeline import Moment, Timeline
 from stream.io.bus import Record
 from stream.settings import Settings
 
-_MOST_DRIFTS = 1_000
+_MOST_DRIFTS, _MOST_MOVES = 1_000, 1_000
 _MOMENTS = 200
 _TOLERANCE = 1e-9
 _SHOWN = 20
@@ -36,7 +37,10 @@ class Refold:
         """Where the fold came to something else: the first 20."""
         self.differ = 0
         self.drifts: list[dict[str, Any]] = []
+        self.moves: deque[dict[str, Any]] = deque(maxlen=_MOST_MOVES)
+        """Of the threshold, each with the reason: the newest 1,000."""
         self._marks = sorted(marks, reverse=True)
+        self._threshold: float | None = None
         self._found = dict(self.model.committee.drift.found)
         self._timeline = Timeline(_MOMENTS)
 
@@ -51,6 +55,17 @@ class Refold:
         self.learned += 1
         if self._timeline.wants(record.offset):
             self._timeline.add(self._moment(record.offset))
+        threshold = self.model.threshold
+        if threshold.value != self._threshold:
+            self._threshold = threshold.value
+            self.moves.append(
+                {
+                    "position": record.offset,
+                    "labelled_at": found.labelled_at.isoformat(),
+                    "threshold": threshold.value,
+                    "reason": threshold.reason,
+                }
+            )
         drift = self.model.committee.drift.found
         if drift != self._found:
             for name, count in drift.items():
@@ -100,6 +115,7 @@ class Refold:
             "weights": committee.weights(),
             "threshold": threshold.value,
             "threshold_reason": threshold.reason,
+            "threshold_moves": list(self.moves),
             "moments": [
                 {
                     "position": int(at),

@@ -147,6 +147,8 @@ def test_a_model_learned_anew_is_what_every_window_says_was_in_force(
     assert refold["learned"] == len(examples(stream))
     assert refold["windows_compared"] > 50
     assert refold["windows_that_differ"] == 0
+    assert refold["threshold_moves"][0]["reason"].startswith("labels decide now")
+    assert refold["threshold_moves"][-1]["threshold"] == refold["threshold"]
     other = stream.model_copy(update={"prior_half_life": 500.0})
     refold = audited(other, tmp_path / "other", refold=True)["refold"]
     assert refold["windows_that_differ"] > 50

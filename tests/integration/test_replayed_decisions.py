@@ -260,6 +260,30 @@ def test_from_a_moment_on_only_what_is_newer_counts(decided: Settings) -> None:
     assert back.in_force == report.in_force
 
 
+def test_second_copies_and_what_cannot_be_read_are_not_decided_once_more(
+    tmp_path: Path, redis: str
+) -> None:
+    """Also where the first copy is from before the beginning: the challenger has not met it."""
+    chosen = settings(bus=f"sqlite:///{tmp_path / 'bus.db'}", redis=redis)
+    connect(chosen.bus).create_topics(topic_specs(chosen))
+    publish(chosen, ROWS[:400])
+    since = ROWS[399].time_seconds + 3600
+    late = [
+        row.transaction.model_copy(update={"step": None, "timestamp": utc(since + i)})
+        for i, row in enumerate(ROWS[:50])
+    ]
+    fresh = [tx.model_copy(update={"transaction_id": f"new-{i}"}) for i, tx in enumerate(late)]
+    values = [tx.model_dump_json(exclude_none=True).encode() for tx in (*late, *fresh, *fresh)]
+    publisher = connect(chosen.bus).publisher()
+    publisher.publish(
+        [Message(chosen.transactions_topic, b"key", value) for value in (*values, b"rubbish")]
+    )
+    publisher.close()
+    work(chosen)
+    report = replayed(chosen, since=utc(since), warm=timedelta())
+    assert report.challenger["transactions"] == report.in_force["transactions"] == len(fresh)
+
+
 def test_what_was_learned_before_the_warm_up_is_learned_from_the_training_log(
     decided: Settings,
 ) -> None:

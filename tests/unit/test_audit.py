@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from stream.audit.charts import Line, chart
+from stream.audit.facts import STRATEGIES
 from stream.audit.quality import Quality
 from stream.audit.trail import Trail
 from stream.core.wire import Example, written
 from stream.events import FIRST, Segment, WindowReport
 from stream.io.bus import Record
+from stream.settings import Settings
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -61,14 +63,16 @@ def test_only_transactions_of_the_span_count_and_gaps_and_rubbish_are_told() -> 
 
 
 def window(day: int, **changes: Any) -> WindowReport:
-    values = {name: 0 for name in WindowReport.model_fields if name not in _OTHER}
+    needed = [name for name, field in WindowReport.model_fields.items() if field.is_required()]
+    values = dict.fromkeys(needed, 0)
+    start = FIRST + timedelta(days=day)
     return WindowReport.model_validate(
-        {**values, "start": FIRST + timedelta(days=day), "histogram": {}, "threshold": 0.5}
-        | changes
+        {**values, "start": start, "histogram": {}, "threshold": 0.5, **changes}
     )
 
 
-_OTHER = ("fraud_amounts", "segments", "start", "histogram")
+def test_every_strategy_is_explained() -> None:
+    assert set(STRATEGIES) == set(get_args(Settings.model_fields["rebalance"].annotation))
 
 
 def test_segments_of_windows_add_up_and_those_that_lie_apart_are_marked() -> None:

@@ -44,7 +44,8 @@ export const exactly = (value) =>
 /** A score or threshold: three significant digits, near 1 of what is missing to it. */
 export const score = (value) => {
   if (!known(value)) return UNKNOWN;
-  if (value <= 0.99 || value >= 1) return short.format(value);
+  if (value < 0.1 || value >= 1) return short.format(value);
+  if (value <= 0.99) return value.toFixed(3);
   return value.toFixed(Math.min(2 - Math.floor(Math.log10(1 - value)), 8));
 };
 

@@ -28,14 +28,16 @@ const side = (title, value, span, note, kind) =>
     whisker(value, span, kind),
     h("p", { class: "note" }, span ? f.interval(span) : note));
 
-const tile = (name, data) => {
+const doubt = (estimate) => (estimate.trusted ? "" : estimate.value === null ? `No estimate: ${estimate.why}.` : `Not to be trusted: ${estimate.why}.`);
+
+const tile = (name, data, ownDoubt) => {
   const estimate = data.estimates[name];
   return h("article", { class: "tile", dataset: { name } },
     h("h3", {}, NAMES[name]),
     h("div", { class: "sides" },
       side("matured", data.quality[name], data.intervals[name], data.quality[name] === null ? "no labels yet" : "", "matured"),
       side("estimated", estimate.value, estimate.low === null ? null : [estimate.low, estimate.high], "", estimate.trusted ? "estimated" : "estimated doubtful")),
-    !estimate.trusted && h("p", { class: "note doubt" }, estimate.value === null ? `No estimate: ${estimate.why}.` : `The estimate is not to be trusted: ${estimate.why}.`),
+    ownDoubt && !estimate.trusted && h("p", { class: "note doubt" }, doubt(estimate)),
     h("p", { class: "basis" }, data.quality.frauds ? MEANING[name](data.quality) : "–"));
 };
 
@@ -52,10 +54,13 @@ const money = (data) => {
 };
 
 export const showQuality = (data, confidence) => {
+  // What speaks against all three is said once.
+  const doubts = new Set(Object.keys(NAMES).map((name) => doubt(data.estimates[name])));
+  const common = doubts.size === 1 ? [...doubts][0] : "";
   const waiting = data.estimates.windows ? `the newest ${f.many(data.estimates.windows, "window")}, whose labels have not come` : "no window waits for labels";
   const span = data.matured ? `${f.many(data.matured, "matured window")} up to ${f.day(data.matured_until)}, ${f.percent(data.quality.label_coverage)} labelled. ` : "No labels yet in this range. ";
-  say(at("quality-basis"), `${span}Estimated: ${waiting}. Ranges hold the true figure with ${f.percent(confidence)}.`);
-  at("quality").replaceChildren(...Object.keys(NAMES).map((name) => tile(name, data)), money(data));
+  say(at("quality-basis"), `${span}Estimated: ${waiting}. ${common && data.estimates.windows ? `${common} ` : ""}Ranges hold the true figure with ${f.percent(confidence)}.`);
+  at("quality").replaceChildren(...Object.keys(NAMES).map((name) => tile(name, data, doubts.size > 1)), money(data));
 };
 
 let chosen = "precision";

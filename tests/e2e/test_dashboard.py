@@ -321,6 +321,30 @@ def test_a_small_screen_shows_all_without_scrolling_sideways(place: Place, open_
     assert box["width"] <= 360
 
 
+def test_beyond_the_loopback_readers_need_the_token_and_it_leaves_the_address(
+    place: Place, chromium: Browser
+) -> None:
+    seen = settled(place)
+    _, link = place.dashboard("--host=0.0.0.0")
+    own = link.replace("//0.0.0.0", "//127.0.0.1")
+    with closing(chromium.new_context()) as context:
+        watched = Watched(context.new_page())
+        address, _, token = own.partition("#")
+        watched.listen(address)
+        watched.page.goto(address)
+        expect(watched.page.locator("#verdict")).to_contain_text("a token is needed")
+        watched.page.goto("about:blank")
+        watched.page.goto(f"{address}#token=one-that-is-of-yesterday")
+        expect(watched.page.locator("#verdict")).to_contain_text("a token is needed")
+        watched.page.goto("about:blank")
+        page = watched.open(own)
+        expect(page.locator("#health")).to_contain_text(f"{seen.count('decisions'):,}")
+        assert page.url == address
+        kept = page.evaluate("[document.cookie, JSON.stringify(localStorage)].join()")
+        assert token.removeprefix("token=") not in str(kept)
+        assert watched.complaints == []
+
+
 def test_while_redis_is_away_the_page_says_so_and_keeps_what_it_had(
     place: Place, open_page: Open
 ) -> None:

@@ -53,9 +53,9 @@ class Place:
         self._processes.append((process, told))
         return process
 
-    def dashboard(self) -> tuple[subprocess.Popen[str], str]:
+    def dashboard(self, *flags: str) -> tuple[subprocess.Popen[str], str]:
         """Start the web page; return its process, and its link with the token."""
-        process = self.start("stream", "dashboard", "--port=0")
+        process = self.start("stream", "dashboard", "--port=0", *flags)
         assert process.stdout is not None
         found = re.search(r"http://\S+#token=\S+", process.stdout.readline())
         if found is None:

@@ -20,12 +20,10 @@ const headers = () => {
 /** Take the token from the address, and return what this browser may do. */
 export const openSession = async () => {
   fromAddress();
-  if (sessionStorage.getItem(NAME)) {
-    const opened = await fetch("/api/session", { method: "POST", headers: headers() });
-    if (opened.ok) return opened.json();
-    sessionStorage.removeItem(NAME); // of a dashboard that has been started again since
-  }
-  return (await fetch("/api/session")).json();
+  const may = await (await fetch("/api/session", { headers: headers() })).json();
+  if (may.may_write) await fetch("/api/session", { method: "POST", headers: headers() }); // a cookie to read with
+  else sessionStorage.removeItem(NAME); // of a dashboard that has been started again since
+  return may;
 };
 
 /** What the server answers, as JSON. Throws an error with its sentence. */

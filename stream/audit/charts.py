@@ -155,5 +155,5 @@ def _legend(lines: Sequence[Line]) -> str:
             f'<rect x="{x:.0f}" y="8" width="10" height="10" rx="3" fill="var(--s{number})"/>'
             f'<text x="{x + 15:.0f}" y="17" fill="var(--ink)">{escape(line.name)}</text>'
         )
-        x += 34 + 6.8 * len(line.name)
+        x += 27 + 6.2 * len(line.name)
     return drawn

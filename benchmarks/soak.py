@@ -396,7 +396,7 @@ def cost_of_pending(settings: Settings, count: int) -> float:
     names: dict[str, str] = {}
     width = len(feature_names(settings.transaction_types, settings.half_lives_hours))
     segments = Segments()
-    pending = Pending(width, count, len(segments.fields))
+    pending = Pending(width, count, segments.fields)
 
     def add(new: Slice, rng: np.random.Generator) -> None:
         n = len(new.transactions)
@@ -433,7 +433,7 @@ def cost_of_windows(settings: Settings, count: int) -> float:
 
 def cost_of_early_labels(settings: Settings, count: int) -> float:
     """Return the bytes per label that waits for its transaction; at most 100,000 may."""
-    pending = Pending(1, 1, 0)
+    pending = Pending(1, 1, ())
     late = LateLabels(timedelta(), settings.align_seconds)
 
     def add(new: Slice, _: np.random.Generator) -> None:

@@ -27,12 +27,18 @@ FIRST, END = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 MAX_SECONDS = END.timestamp()
 """Event times from here on, and before 1970, are taken for errors."""
 
+MAX_BIN = 460
+"""Bins of scores reach as far on either side (`core.windows.score_bin`)."""
+
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Amount = Annotated[float, Field(ge=0, le=MAX_AMOUNT, allow_inf_nan=False)]
 Balance = Annotated[float, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT, allow_inf_nan=False)]
 Feature = Annotated[float, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT, allow_inf_nan=False)]
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Moment = Annotated[AwareDatetime, Field(ge=FIRST, lt=END)]
+Count = Annotated[int, Field(ge=0)]
+Figure = Annotated[float, Field(allow_inf_nan=False)]
+Bin = Annotated[int, Field(ge=-MAX_BIN, le=MAX_BIN)]
 Source = Literal["chargeback", "analyst", "sample"]
 
 
@@ -189,12 +195,12 @@ class Decided(Event):
 class Segment(NamedTuple):
     """Counts of the part of a window whose transactions have one value of one field."""
 
-    transactions: int
-    alerts: int
-    true_positives: int
-    false_positives: int
-    true_negatives: int
-    false_negatives: int
+    transactions: Count
+    alerts: Count
+    true_positives: Count
+    false_positives: Count
+    true_negatives: Count
+    false_negatives: Count
 
 
 class WindowReport(BaseModel):
@@ -206,43 +212,43 @@ class WindowReport(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    partition: int
+    partition: Count
     start: AwareDatetime
     """Beginning of the window in event time."""
-    seconds: int
-    transactions: int
-    alerts: int
-    labelled: int
+    seconds: Count
+    transactions: Count
+    alerts: Count
+    labelled: Count
     """Transactions of this window whose label has come."""
-    true_positives: int
-    false_positives: int
-    true_negatives: int
-    false_negatives: int
-    amount: float
+    true_positives: Count
+    false_positives: Count
+    true_negatives: Count
+    false_negatives: Count
+    amount: Figure
     """Amount of all transactions; the three below are of labelled ones."""
-    amount_caught: float
-    amount_missed: float
-    amount_false: float
+    amount_caught: Figure
+    amount_missed: Figure
+    amount_false: Figure
     """Amount of legitimate transactions that were flagged."""
-    score_sum: float
+    score_sum: Figure
     """Sum of scores: the number of frauds that the scores announce."""
-    alert_score_sum: float
-    labelled_score_sum: float
-    labelled_log_loss_sum: float
+    alert_score_sum: Figure
+    labelled_score_sum: Figure
+    labelled_log_loss_sum: Figure
     """Sum of log losses in nats over labelled transactions."""
-    histogram: dict[int, tuple[int, int, int]]
+    histogram: dict[Bin, tuple[Count, Count, Count]]
     """Score bin to (scored, labelled legitimate, labelled fraud); see `core.windows.score_bin`."""
-    fraud_amounts: dict[int, float] = {}
+    fraud_amounts: dict[Bin, Figure] = {}
     """Score bin to the amount of labelled frauds in it."""
     segments: dict[str, dict[str, Segment]] = {}
     """By field (`type`, `amount`, those of the settings) and value."""
-    threshold: float
+    threshold: Figure
     """Threshold in force at the window's last decision. Like the rest below, not additive."""
-    fraud_prior: float
-    sampling_rate: float
-    learned_share: float
+    fraud_prior: Figure
+    sampling_rate: Figure
+    learned_share: Figure
     """Share of frauds among what the learners were trained on lately."""
-    model_position: int
+    model_position: Count
 
 
 class Alarm(BaseModel):

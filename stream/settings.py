@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from stream.events import Transaction
+
 Positive = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -274,6 +276,11 @@ class Settings(BaseSettings):
             raise ValueError("names of fields: letters, digits and underscores")
         if len({*value, "type", "amount"}) < len(value) + 2:
             raise ValueError("each once, without type and amount, which are always there")
+        for name in value:
+            if name in Transaction.model_fields or hasattr(Transaction, name):
+                raise ValueError(f"{name} is a name of Weir's own and tells no groups apart")
+            if name.lower().replace("_", "") == "isfraud":
+                raise ValueError(f"{name} is the truth, and nothing that scores may see it")
         if len(value) > _MAX_SEGMENTS:
             raise ValueError(f"at most {_MAX_SEGMENTS}")
         return value

@@ -74,7 +74,7 @@ def opened(given: Settings, stream: Stream, *, keep: bool = False) -> tuple[Dete
     watched = Watched(shard.features, stream, keep=keep)
     shard.features = cast(Features, watched)
     if stream.extra_names:  # it was made for the features without them
-        fields = len(shard.windows.segments.fields)
+        fields = shard.windows.segments.fields
         shard.pending = Pending(len(watched.names), given.max_pending, fields)
     return detector, watched
 

@@ -98,7 +98,9 @@ def run_audit(settings: Settings, request: Request, stop: Event) -> dict[str, An
         refold=refold,
     )
     found["command"] = request.command
-    (request.folder / "audit.json").write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    (request.folder / "audit.json").write_text(
+        json.dumps(found, indent=2, allow_nan=False) + "\n", "utf-8"
+    )
     (request.folder / "audit.html").write_text(page(found), "utf-8")
     for name in ("audit.html", "audit.json"):
         sys.stdout.write(f"{request.folder / name}\n")

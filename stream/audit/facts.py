@@ -74,7 +74,9 @@ def facts(
             "first_transaction": _moment(trail.span_seconds[0]),
             "last_transaction": _moment(trail.span_seconds[1]),
         },
-        "settings": settings.model_dump(mode="json", exclude={*SECRETS, *CREDENTIALS}),
+        "settings": settings.model_dump(
+            mode="json", exclude={*SECRETS, *CREDENTIALS, "dashboard_token_file"}
+        ),
         "versions": versions(),
         "log": {"read_from": positions[0], "read_to": positions[1], **trail.asdict()},
         "balance": {

@@ -1,4 +1,4 @@
-"""Each alarm is raised by what it is for, on a real worker, and told once; quiet traffic: none."""
+"""Alarms: what people should look at, by name, and when one is raised and when it is over."""
 
 from __future__ import annotations
 

@@ -192,10 +192,12 @@ class Detector:
         features = Features(
             s.transaction_types, s.half_lives_hours, s.max_accounts, s.step_origin, s.features
         )
-        windows = Windows(partition, s.window_seconds, s.max_windows, s.segments)
+        windows = Windows(
+            partition, s.window_seconds, s.max_windows, s.segments, s.transaction_types
+        )
         self.shards[partition] = Shard(
             features,
-            Pending(len(features.names), s.max_pending, len(windows.segments.fields)),
+            Pending(len(features.names), s.max_pending, windows.segments.fields),
             windows,
             self._budget(partition),
         )

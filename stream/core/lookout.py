@@ -20,6 +20,9 @@ _LOOK_MESSAGES = 5_000
 """Messages between two looks, at most: of what cannot be read nobody knows the time."""
 _DAYS_SECONDS = 3 * 3_600
 """Of event time between two looks at whole days: they cost more."""
+_BACK_BATCHES = 5
+"""In a row that lie more than a look before now, until it is believed: one clock that is hours
+behind the others does not have every other batch looked at."""
 _EXPECTED_LOOKS = 24
 """Alerts of three days are held to the least that was expected meanwhile."""
 _REJECTS_HALF_LIFE = 1_000.0
@@ -46,6 +49,8 @@ class Lookout:
         self._labels = LabelGaps()
         self._now: float | None = None
         self._looked_hour = self._looked_days = -(1 << 62)
+        self._gone_back = 0
+        """Batches in a row that lie before what is taken for now."""
         self._messages = 0
         """Since the last look."""
         self._judged = self._rejects = 0.0
@@ -60,7 +65,10 @@ class Lookout:
     ) -> None:
         """Count what came at about an event time; without transactions there is none."""
         if event_seconds is not None:
-            self._now = event_seconds
+            back = self._now is not None and event_seconds < self._now - _LOOK_SECONDS
+            self._gone_back = self._gone_back + 1 if back else 0
+            if self._gone_back in (0, _BACK_BATCHES):
+                self._now, self._gone_back = event_seconds, 0
         if self._now is not None:
             self._labels.observe(self._now, transactions, labels)
         messages = transactions + labels + rejects

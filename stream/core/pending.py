@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from stream.core.plain import Restored, Snapshot
 from stream.core.scored import Scored
-from stream.core.segments import Codes
+from stream.core.segments import Codes, columns
 from stream.core.wire import AnyLabel, AnyTransaction, written
 from stream.events import Label
 
@@ -98,13 +99,13 @@ class Pending:
     max_pending
         Transactions held at most.
     fields
-        Number of fields that a transaction has a segment's code of.
+        That a transaction has a segment's code of.
     """
 
-    def __init__(self, width: int, max_pending: int, fields: int) -> None:
+    def __init__(self, width: int, max_pending: int, fields: Sequence[str]) -> None:
         self.width = width
         self.max_pending = max_pending
-        self.fields = fields
+        self.fields = tuple(fields)
         self.expired = 0
         """Transactions that fell out before a label came."""
         self.unknown = 0
@@ -157,8 +158,8 @@ class Pending:
             origins = names([tx.nameOrig for tx in batch[rows]])
             destinations = names([tx.nameDest for tx in batch[rows]])
             self._origins[here], self._destinations[here] = origins, destinations
-            self._accounts[here, 0] = list(map(hash, origins))
-            self._accounts[here, 1] = list(map(hash, destinations))
+            self._origin_keys[here] = list(map(hash, origins))
+            self._destination_keys[here] = list(map(hash, destinations))
             self._codes[here] = scored.codes[rows]
             self._slots.update(zip(ids, range(here.start, here.stop), strict=True))
             self._numbers[here, _TIME] = scored.times_seconds[rows]
@@ -229,18 +230,31 @@ class Pending:
     def recent(self, transaction_id: str, most: int) -> list[Entry]:
         """Return what origin and destination of a transaction did before it, newest first.
 
-        Up to `most` of each account, in either role, among the last 50,000 transactions.
+        Up to `most` of each account, in either role, among the last 50,000 transactions. Nothing,
+        where its own batch has pushed it out already.
         """
-        at, held = self._slots[transaction_id], len(self._ids)
+        at = self._slots.get(transaction_id)
+        if at is None:
+            return []
         newer = (self._next - 1 - at) % self.max_pending
-        rows = np.arange(at - min(_LOOK_BACK, held - 1 - newer), at)  # below 0: round the ring
-        accounts = self._accounts[rows]
-        found: set[int] = set()
-        for name in (self._origins[at], self._destinations[at]):
-            hits = rows[(accounts == hash(name)).any(axis=1)].tolist()
-            same = [i for i in hits if name in (self._origins[i], self._destinations[i])]
-            found.update(same[-most:])
-        return [self._entry(i) for i in sorted(found, reverse=True)]
+        back = min(_LOOK_BACK, len(self._ids) - 1 - newer)
+        found = {
+            slot
+            for name in (self._origins[at], self._destinations[at])
+            for slot in islice(self._before(at, back, name), most)
+        }
+        newest_first = sorted(found, key=lambda slot: (at - slot) % self.max_pending)
+        return [self._entry(slot) for slot in newest_first]
+
+    def _before(self, at: int, back: int, name: str) -> Iterator[int]:
+        """The slots of an account among the `back` before one, newest first, round the ring."""
+        key, end = hash(name), self.max_pending
+        for begin, until in ((max(at - back, 0), at), (end + min(at - back, 0), end)):
+            origins = self._origin_keys[begin:until] == key
+            for hit in np.flatnonzero(origins | (self._destination_keys[begin:until] == key))[::-1]:
+                slot = begin + int(hit)
+                if name in (self._origins[slot], self._destinations[slot]):
+                    yield slot
 
     def _entry(self, slot: int) -> Entry:
         return Entry(
@@ -273,6 +287,7 @@ class Pending:
             "alerts": np.roll(self._alerts[:n], -first),
             "labelled": np.roll(self._labelled[:n], -first),
             "frauds": np.roll(self._frauds[:n], -first),
+            "fields": list(self.fields),
             "codes": np.roll(self._codes[:n], -first, axis=0),
             "features": np.roll(self._features[:n], -first, axis=0),
             "early": [written(label).decode() for label in waiting],
@@ -295,10 +310,10 @@ class Pending:
         self._alerts[:n] = state["alerts"][kept]
         self._labelled[:n] = state["labelled"][kept]
         self._frauds[:n] = state["frauds"][kept]
-        self._codes[:n] = state["codes"][kept]
+        self._codes[:n] = columns(state["codes"][kept], state["fields"], self.fields, axis=1)
         self._features[:n] = state["features"][kept]
-        self._accounts[:n, 0] = list(map(hash, self._origins))
-        self._accounts[:n, 1] = list(map(hash, self._destinations))
+        self._origin_keys[:n] = list(map(hash, self._origins))
+        self._destination_keys[:n] = list(map(hash, self._destinations))
         self._next = n % self.max_pending
         self.expired, self.unknown, self.repeated, self.corrected = state["counters"].tolist()
         self._met, self._early = [], OrderedDict()
@@ -349,18 +364,20 @@ class Pending:
         self._alerts = np.zeros(capacity, dtype=np.bool_)
         self._labelled = np.zeros(capacity, dtype=np.bool_)
         self._frauds = np.zeros(capacity, dtype=np.bool_)
-        self._codes = np.zeros((capacity, self.fields), dtype=np.int16)
-        self._accounts = np.zeros((capacity, 2), dtype=np.int64)
-        """Hashes of the names of origin and destination, by which `recent` finds them."""
+        self._codes = np.zeros((capacity, len(self.fields)), dtype=np.int16)
+        self._origin_keys = np.zeros(capacity, dtype=np.int64)
+        """Hashes of the names, by which `recent` finds them; like the next."""
+        self._destination_keys = np.zeros(capacity, dtype=np.int64)
         self._features = np.zeros((capacity, self.width), dtype=np.float32)
 
     def _grow(self) -> None:
         held = len(self._ids)
         numbers, features = self._numbers, self._features
-        codes, accounts = self._codes, self._accounts
+        codes, keys = self._codes, (self._origin_keys, self._destination_keys)
         alerts, labelled, frauds = self._alerts, self._labelled, self._frauds
         self._allocate(min(2 * len(labelled), self.max_pending))
         self._numbers[:held], self._features[:held] = numbers[:held], features[:held]
         self._alerts[:held], self._labelled[:held] = alerts[:held], labelled[:held]
         self._frauds[:held] = frauds[:held]
-        self._codes[:held], self._accounts[:held] = codes[:held], accounts[:held]
+        self._codes[:held] = codes[:held]
+        self._origin_keys[:held], self._destination_keys[:held] = keys[0][:held], keys[1][:held]

@@ -17,7 +17,7 @@ Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 MAX_VALUES = 32
-"""Values of a field that are told apart; those that come later are `other`."""
+"""Codes of a field, with those of `other` and `missing`."""
 OTHER, MISSING = "other", "missing"
 BANDS = (
     *("under 10", "10 to 100", "100 to 1k", "1k to 10k", "10k to 100k", "100k to 1M"),
@@ -35,13 +35,15 @@ class Segments:
     """Codes of the values of `type`, of the band of `amount`, and of further fields.
 
     A value is a text, a whole number, or true and false; anything else, and what is longer than 32
-    characters, is `other`, and what is not there is `missing`. Values are told apart in the order
-    in which they come, up to `MAX_VALUES` of a field.
+    characters, is `other`, and what is not there is `missing`. Besides these two, the first 30
+    values of a field are told apart, in the order in which they come; what comes later is `other`.
 
     Parameters
     ----------
     fields
         Fields besides type and amount.
+    types
+        Types that are told apart whatever comes before them.
 
     Examples
     --------
@@ -54,10 +56,11 @@ class Segments:
     {'type': 'DEBIT', 'amount': '10 to 100'}
     """
 
-    def __init__(self, fields: Sequence[str] = ()) -> None:
+    def __init__(self, fields: Sequence[str] = (), types: Sequence[str] = ()) -> None:
         self.fields = (_TYPE, _AMOUNT, *fields)
-        self._codes: list[dict[str, int]] = [{OTHER: 0, MISSING: 1} for _ in self.fields]
+        self._codes: list[dict[str, int]] = [_unseen() for _ in self.fields]
         self._codes[1] = {band: code for code, band in enumerate(BANDS)}
+        self._coded(0, types)
 
     def codes(self, batch: Sequence[AnyTransaction], amounts: Floats) -> Codes:
         """Return the code of each transaction's value by field, shape (n, f)."""
@@ -107,13 +110,14 @@ class Segments:
         """Return the values that are told apart, by field, in the order of their codes."""
         return [f"{at}:{value}" for at, known in enumerate(self._codes) for value in known]
 
-    def restore(self, state: Sequence[str]) -> None:
-        """Take over a snapshot."""
-        self._codes = [{} for _ in self.fields]
+    def restore(self, fields: Sequence[str], state: Sequence[str]) -> None:
+        """Take over a snapshot of these fields: of those that are here, too."""
+        found: dict[str, dict[str, int]] = {field: {} for field in fields}
         for text in state:
             at, _, value = text.partition(":")
-            known = self._codes[int(at)]
+            known = found[fields[int(at)]]
             known[value] = len(known)
+        self._codes = [found.get(field) or _unseen() for field in self.fields]
 
     def _coded(self, at: int, values: Sequence[str]) -> list[int]:
         known = self._codes[at]
@@ -127,6 +131,31 @@ class Segments:
         fields = len(self.fields)
         flat = (codes + MAX_VALUES * np.arange(fields)).ravel()
         return np.bincount(flat, minlength=fields * MAX_VALUES).reshape(fields, MAX_VALUES)
+
+
+def columns(
+    saved: NDArray[Any], had: Sequence[str], have: Sequence[str], axis: int
+) -> NDArray[Any]:
+    """Return an array that was saved by field, `had`, by the fields that there are now.
+
+    Counts of a field that was not there are 0; its codes, being a first column's, are `other`.
+
+    >>> columns(np.array([[1, 2]]), ["type", "amount"], ["type", "channel"], axis=1).tolist()
+    [[1, 0]]
+    """
+    shape = list(saved.shape)
+    shape[axis] = len(have)
+    found = np.zeros(shape, dtype=saved.dtype)
+    both = [name for name in have if name in had]
+    to: list[Any] = [slice(None)] * saved.ndim
+    of = list(to)
+    to[axis], of[axis] = [list(have).index(n) for n in both], [list(had).index(n) for n in both]
+    found[tuple(to)] = saved[tuple(of)]
+    return found
+
+
+def _unseen() -> dict[str, int]:
+    return {OTHER: 0, MISSING: 1}
 
 
 def _text(value: Any) -> str:

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from stream.core.plain import Restored, Snapshot
 from stream.core.scored import Scored
-from stream.core.segments import Counts, Segments
+from stream.core.segments import Counts, Segments, columns
 from stream.core.traffic import counted
-from stream.events import WindowReport, utc
+from stream.events import MAX_BIN, WindowReport, utc
 
 BIN_WIDTH = 0.05
 """Width of a score bin in log-odds: scores closer than this rank as ties in a window's measures."""
-BIN_LIMIT = 460
+BIN_LIMIT = MAX_BIN
 """Scores beyond ±23 in log-odds (1e-10 from 0 or 1) share the outermost bins."""
 
 Floats = NDArray[np.float64]
@@ -135,17 +135,22 @@ class Windows:
         Length of a window in seconds of event time, aligned to the epoch.
     max_windows
         How many windows stay open.
-    fields
-        Fields besides type and amount by which transactions are counted, too.
+    fields, types
+        Of `Segments`: by them transactions are counted, too.
     """
 
     def __init__(
-        self, partition: int, seconds: int, max_windows: int, fields: Sequence[str] = ()
+        self,
+        partition: int,
+        seconds: int,
+        max_windows: int,
+        fields: Sequence[str] = (),
+        types: Sequence[str] = (),
     ) -> None:
         self.partition = partition
         self.seconds = seconds
         self.max_windows = max_windows
-        self.segments = Segments(fields)
+        self.segments = Segments(fields, types)
         self.closed = 0
         self.late = 0
         self._open: dict[int, _Window] = {}
@@ -217,6 +222,7 @@ class Windows:
                 or np.empty((0, *self.segments.empty().shape)),
                 dtype=np.int32,
             ),
+            "segment_fields": list(self.segments.fields),
             "segment_values": self.segments.snapshot(),
             "counters": np.array([self.closed, self.late, self._closed_before], dtype=np.int64),
         }
@@ -224,8 +230,10 @@ class Windows:
     def restore(self, state: Restored) -> None:
         """Take over a snapshot; all its windows count as changed."""
         self._open = {}
-        self.segments.restore(state["segment_values"])
-        rows = (state["starts"].tolist(), state["scalars"].tolist(), state["segments"])
+        had = state["segment_fields"]
+        self.segments.restore(had, state["segment_values"])
+        counts = columns(state["segments"], had, self.segments.fields, axis=1)
+        rows = (state["starts"].tolist(), state["scalars"].tolist(), counts)
         for start, row, segments in zip(*rows, strict=True):
             window = _Window(segments=segments.astype(np.int64))
             for name, value in zip(_SCALARS, row, strict=True):

@@ -39,8 +39,10 @@ class ChallengerWriter:
         self._where = address(url)
         self._expiry_seconds = expiry_seconds
         self._client = connect(url, security)
+        self._name: str | None = name
+        """Until what an earlier one of the name has left is gone."""
         try:
-            _forget(self._client, self._keys, name)
+            self._forget()
         except (RedisError, OSError) as error:
             logger.warning("%s The replay goes on without it.", explain(error, self._where))
         self._windows = StoreWriter(
@@ -68,6 +70,7 @@ class ChallengerWriter:
 
     def _write(self, reports: Sequence[ChallengerReport]) -> None:
         keys = self._keys
+        self._forget()
         for report in reports:
             with self._client.pipeline(transaction=True) as pipe:
                 key = keys.challenger(report.name)
@@ -77,6 +80,11 @@ class ChallengerWriter:
                 pipe.zremrangebyscore(keys.challengers, "-inf", time.time() - self._expiry_seconds)
                 pipe.expire(keys.challengers, self._expiry_seconds)
                 pipe.execute()
+
+    def _forget(self) -> None:
+        if self._name is not None:
+            _forget(self._client, self._keys, self._name)
+            self._name = None
 
     def _describe(self, error: Exception | None) -> str:
         if error is None:

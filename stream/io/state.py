@@ -45,8 +45,7 @@ _PARTS = ("features", "pending", "windows", "budget")
 _TEXTS = ".texts"
 """Ends the name of an array that holds texts."""
 _SHAPING_SETTINGS = (
-    *("step_origin", "transaction_types", "half_lives_hours", "features"),
-    *("window_seconds", "segments"),
+    *("step_origin", "transaction_types", "half_lives_hours", "features", "window_seconds"),
     *("transactions_topic", "labels_topic", "decisions_topic"),
 )
 _LAYOUT = 3

@@ -448,7 +448,7 @@ class StoreReader:
     def _readable(self, kind: type[BaseModel]) -> Iterator[None]:
         try:
             yield
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             fields = (
                 {str(e["loc"][0]) for e in error.errors() if e["loc"]}
                 if isinstance(error, ValidationError)

@@ -335,16 +335,20 @@ def test_what_does_not_fit_is_left_out_and_counted(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     writer, reader, redis, keys = store.writer(), store.reader(), store.redis(), Keys(store.prefix)
-    writer.put_windows([window(0), window(1), window(2)])
+    writer.put_windows([window(partition) for partition in range(7)])
     writer.put_alerts([alert("a"), alert("b")])
     assert writer.flush(5)
     member = f"{START.timestamp():.0f}"
+    redis.hset(keys.window(f"3:{member}"), "histogram", '{"1000": [1, 0, 0]}')
+    redis.hset(keys.window(f"4:{member}"), "segments", '{"a":' * 100_000)
+    redis.hset(keys.window(f"5:{member}"), "labelled", "-4")
+    redis.hset(keys.window(f"6:{member}"), "threshold", "nan")
     redis.hset(keys.window(f"0:{member}"), "alerts", "many")
     redis.hset(keys.window(f"1:{member}"), "histogram", "{not json")
     redis.hset(keys.alerts, alert_id("a"), "gASVCQAAAAAAAACMBWhlbGxvlC4=")
     assert reader.windows() == [window(2)]
     assert reader.alerts(5) == [alert("b")]
-    assert reader.unreadable == 3
+    assert reader.unreadable == 7
     assert len(caplog.records) == 1
     assert "(alerts)" in caplog.text
 

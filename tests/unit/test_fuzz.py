@@ -186,7 +186,7 @@ def check_verdicts(sent: Sequence[tuple[str, bool]], learned: Sequence[tuple[str
 def test_transactions_and_labels_meet_in_any_order_and_the_counts_add_up(
     order: list[tuple[list[str], list[tuple[str, bool]]]], capacity: int, max_early: int
 ) -> None:
-    pending, held, sent, learned, first = Pending(2, capacity, 0), [], [], [], 0
+    pending, held, sent, learned, first = Pending(2, capacity, ()), [], [], [], 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pending_module, "_MAX_EARLY", max_early)
         for come, labels in order:

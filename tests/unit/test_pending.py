@@ -49,7 +49,7 @@ def ids(joined: Joined) -> list[str]:
 
 
 def test_a_label_meets_its_transaction_with_score_decision_and_features_as_they_were() -> None:
-    pending = Pending(2, 10, 1)
+    pending = Pending(2, 10, ["type"])
     add(pending, ["x", "yy"], score=0.25)
     joined = pending.join([label("yy", True)])
     assert ids(joined) == ["yy"]
@@ -61,7 +61,7 @@ def test_a_label_meets_its_transaction_with_score_decision_and_features_as_they_
 
 
 def test_a_second_label_is_counted_and_joins_nothing() -> None:
-    pending = Pending(2, 10, 1)
+    pending = Pending(2, 10, ["type"])
     add(pending, ["x"])
     assert ids(pending.join([label("x"), label("x")])) == ["x"]
     assert ids(pending.join([label("x")])) == []
@@ -69,7 +69,7 @@ def test_a_second_label_is_counted_and_joins_nothing() -> None:
 
 
 def test_a_label_that_contradicts_corrects_the_first_and_knows_the_weight_of_that() -> None:
-    pending = Pending(2, 10, 1)
+    pending = Pending(2, 10, ["type"])
     add(pending, ["x", "y"])
     first = pending.join([label("x"), label("y")])
     assert not first.corrects.any()
@@ -84,7 +84,7 @@ def test_a_label_that_contradicts_corrects_the_first_and_knows_the_weight_of_tha
 
 
 def test_the_newest_label_holds_and_of_equal_ones_the_last_that_came() -> None:
-    pending = Pending(2, 10, 1)
+    pending = Pending(2, 10, ["type"])
     add(pending, ["x"])
     pending.join([label("x", True, 1)])
     pending.join([label("x", True, 3)])
@@ -96,7 +96,7 @@ def test_the_newest_label_holds_and_of_equal_ones_the_last_that_came() -> None:
 
 
 def test_of_labels_that_came_before_their_transaction_the_newest_waits() -> None:
-    pending = Pending(2, 10, 1)
+    pending = Pending(2, 10, ["type"])
     pending.join(
         [label("x", False, 1), label("x", True, 2), label("x", False, 0), label("x", True, 3)]
     )
@@ -108,7 +108,7 @@ def test_of_labels_that_came_before_their_transaction_the_newest_waits() -> None
 
 
 def test_a_correction_of_an_expired_transaction_waits_as_any_unknown_label_and_falls_out() -> None:
-    pending = Pending(2, 3, 1)
+    pending = Pending(2, 3, ["type"])
     add(pending, ["a", "b", "c"])
     pending.join([label("a")])
     add(pending, ["d"])
@@ -119,7 +119,7 @@ def test_a_correction_of_an_expired_transaction_waits_as_any_unknown_label_and_f
 
 
 def test_a_label_that_came_before_its_transaction_waits_for_it() -> None:
-    pending = Pending(2, 10, 1)
+    pending = Pending(2, 10, ["type"])
     assert ids(pending.join([label("x")])) == []
     assert pending.early == 1
     add(pending, ["x"])
@@ -130,7 +130,7 @@ def test_a_label_that_came_before_its_transaction_waits_for_it() -> None:
 
 
 def test_the_oldest_expire_when_it_is_full_and_the_unlabelled_among_them_are_counted() -> None:
-    pending = Pending(2, 3, 1)
+    pending = Pending(2, 3, ["type"])
     add(pending, ["a", "b", "c"])
     pending.join([label("a")])
     add(pending, ["d", "e"])
@@ -149,10 +149,10 @@ def test_the_oldest_expire_when_it_is_full_and_the_unlabelled_among_them_are_cou
 def test_going_on_from_a_snapshot_equals_going_on(
     transactions: list[str], labels: list[str], cut: int, capacity: int
 ) -> None:
-    pending = Pending(2, capacity, 1)
+    pending = Pending(2, capacity, ["type"])
     pending.join([label(id_) for id_ in labels[:cut]])
     add(pending, transactions)
-    restored = Pending(2, capacity, 1)
+    restored = Pending(2, capacity, ["type"])
     restored.restore(pending.snapshot())
     for later in (labels[cut:], []):
         mine, theirs = (p.join([label(id_) for id_ in later]) for p in (pending, restored))
@@ -166,7 +166,7 @@ def test_going_on_from_a_snapshot_equals_going_on(
 
 
 def test_it_grows_to_its_bound_and_no_further() -> None:
-    pending = Pending(2, 10_000, 1)
+    pending = Pending(2, 10_000, ["type"])
     for start in range(0, 30_000, 1_000):
         add(pending, [f"{i}" for i in range(start, start + 1_000)])
     assert len(pending) == 10_000
@@ -193,7 +193,7 @@ def between(pending: Pending, *pairs: tuple[str, str, str]) -> None:
 
 
 def test_what_the_accounts_of_a_transaction_did_before_it_comes_newest_first() -> None:
-    pending = Pending(2, 100, 1)
+    pending = Pending(2, 100, ["type"])
     between(pending, ("1", "A", "B"), ("2", "C", "D"), ("3", "B", "E"))
     between(pending, ("4", "A", "B"), ("5", "X", "A"), ("6", "B", "A"))
     assert recent(pending, "4") == ["3", "1"]
@@ -207,7 +207,7 @@ def test_what_the_accounts_of_a_transaction_did_before_it_comes_newest_first() -
 
 @pytest.mark.parametrize("count", [3, 4, 5, 9, 14])
 def test_what_accounts_did_is_found_also_where_the_ring_has_been_round(count: int) -> None:
-    pending = Pending(2, 4, 1)
+    pending = Pending(2, 4, ["type"])
     for i in range(count):
         between(pending, (str(i), "A", f"B{i}"))
     last = count - 1
@@ -216,6 +216,25 @@ def test_what_accounts_did_is_found_also_where_the_ring_has_been_round(count: in
     assert recent(pending, str(second)) == [
         str(i) for i in range(second - 1, last - 4, -1) if i >= 0
     ]
-    restored = Pending(2, 4, 1)
+    restored = Pending(2, 4, ["type"])
     restored.restore(pending.snapshot())
     assert recent(restored, str(last)) == recent(pending, str(last))
+
+
+def test_where_a_batch_is_larger_than_the_ring_its_first_have_no_past_to_tell() -> None:
+    pending = Pending(2, 4, ["type"])
+    between(pending, *((str(i), "A", f"B{i}") for i in range(10)))
+    assert recent(pending, "0") == []
+    assert recent(pending, "9") == ["8", "7", "6"]
+
+
+def test_codes_of_fields_that_are_still_counted_are_restored_and_others_are_not() -> None:
+    pending, restored = Pending(2, 10, ["type", "channel"]), Pending(2, 10, ["country", "type"])
+    codes = np.array([[3, 5], [4, 6]], dtype=np.int16)
+    pending.add(
+        [transaction("x"), transaction("y")],
+        Scored(np.zeros(2), np.zeros(2), np.zeros(2, dtype=bool), np.ones(2), codes),
+        np.zeros((2, 2), dtype=np.float32),
+    )
+    restored.restore(pending.snapshot())
+    assert restored.join([label("x"), label("y")]).codes.tolist() == [[0, 3], [0, 4]]

@@ -6,12 +6,14 @@ import json
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from stream.core import wire
 from stream.core.decode import Reject, transactions
 from stream.core.merging import merge_segments
-from stream.core.segments import MAX_VALUES, Segments
+from stream.core.segments import MAX_VALUES, Segments, columns
 from stream.events import Segment, Transaction
+from stream.settings import Settings
 
 READ = transactions(["channel", "country"])
 
@@ -93,7 +95,7 @@ def test_a_snapshot_gives_the_same_codes_whatever_the_values_are_called() -> Non
     segments, restored = Segments(["channel"]), Segments(["channel"])
     batch = [transaction(channel=c) for c in ("a:b", "ü", "other", "\n", "1:x", "missing")]
     codes = segments.codes(batch, np.ones(len(batch)))
-    restored.restore(segments.snapshot())
+    restored.restore(segments.fields, segments.snapshot())
     assert np.array_equal(restored.codes(batch, np.ones(len(batch))), codes)
     assert restored.snapshot() == segments.snapshot()
 
@@ -105,3 +107,36 @@ def test_reports_are_merged_by_value() -> None:
         "type": {"A": Segment(1, 0, 0, 0, 1, 0), "B": Segment(5, 1, 1, 0, 3, 1)},
         "amount": {"x": Segment(9, 0, 0, 0, 0, 0)},
     }
+
+
+def test_types_that_the_settings_name_are_told_apart_whatever_comes_before_them() -> None:
+    segments = Segments(types=["TRANSFER"])
+    batch = [transaction(type=f"typo{i}") for i in range(2 * MAX_VALUES)]
+    names(segments, *batch)
+    assert names(segments, transaction(type="TRANSFER"))[0]["type"] == "TRANSFER"
+
+
+def test_with_other_fields_the_values_of_those_that_stay_are_restored() -> None:
+    before, after = Segments(["channel"]), Segments(["country", "channel"])
+    names(before, transaction(channel="atm"), transaction(channel="web"))
+    after.restore(before.fields, before.snapshot())
+    codes = before.codes([transaction(channel="web")], np.ones(1))[0]
+    kept = columns(codes[None], before.fields, after.fields, axis=1)[0]
+    assert after.named(kept.tolist())["channel"] == "web"
+    assert after.named(kept.tolist())["country"] == "other"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("isFraud", "is_fraud", "ISFRAUD", "time_seconds", "model_config", "copy", "nameOrig"),
+        *("type", "amount", "a-b", "1a", "", "channel,channel", "a,b,c,d,e,f,g,h,i"),
+    ],
+)
+def test_a_name_that_tells_no_groups_apart_or_would_break_a_reader_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="segments"):
+        Settings(segments=name)
+
+
+def test_names_of_fields_are_separated_by_commas() -> None:
+    assert Settings(segments="channel,country").segments == ("channel", "country")

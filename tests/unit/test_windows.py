@@ -203,3 +203,12 @@ def test_a_correction_moves_its_segment_and_its_amount(data: list) -> None:
         amounts_found = {b: a for b, a in found.fraud_amounts.items() if abs(a) > 1e-6}
         wanted_amounts = {b: a for b, a in wanted.fraud_amounts.items() if abs(a) > 1e-6}
         assert amounts_found == pytest.approx(wanted_amounts)
+
+
+@given(rows)
+def test_with_other_segments_all_else_of_a_snapshot_is_restored(data: list) -> None:
+    windows, restored = filled(data), Windows(0, 3600, 100, ["channel"])
+    restored.restore(windows.snapshot())
+    for found, wanted in zip(restored.changed(), windows.changed(), strict=True):
+        assert found.segments.pop("channel") == {}
+        assert found == wanted

@@ -24,6 +24,9 @@ _NARROW = 76
 _SAMPLED = 0.5
 """Below this label coverage a figure is marked as resting on the smaller part of the labels."""
 _ACCOUNT_WIDTH = 11
+_ENOUGH_FRAUDS = 10
+"""Labelled frauds of a segment before its share of missed ones is told."""
+_SHOWN_SEGMENTS = 4
 
 
 class Panel(NamedTuple):
@@ -184,12 +187,25 @@ def balance(snapshot: Snapshot) -> Panel:
         (percent(model.fraud_prior), "bold"),
         f" ({words.one_in(model.fraud_prior)})   flagged {flagged}",
         f"   sampling rate {percent(model.sampling_rate)}",
+        f"   members {words.members(model.weights)}",
     )
     table = Table.grid()
     table.add_column(no_wrap=True, overflow="ellipsis")
     table.add_row(first)
     table.add_row(second)
     return Panel(2, table)
+
+
+def segments(snapshot: Snapshot) -> Panel:
+    """The parts of the stream of whose frauds most were missed, worst first."""
+    found = [
+        (s.false_negatives / frauds, f"{field} {value}", frauds)
+        for field, values in snapshot.segments.items()
+        for value, s in values.items()
+        if (frauds := s.true_positives + s.false_negatives) >= _ENOUGH_FRAUDS
+    ]
+    parts = [f"{name} {share:.2f} of {frauds:,}" for share, name, frauds in sorted(found)[::-1]]
+    return _line(f" frauds missed   {'   '.join(parts[:_SHOWN_SEGMENTS]) or UNKNOWN}")
 
 
 def counters(snapshot: Snapshot, width: int) -> Panel:

@@ -92,6 +92,7 @@ def render(snapshot: Snapshot, width: int = 80, height: int = 24) -> RenderableT
         *([panels.quality_by_window(snapshot)] if height >= _TALL else []),
         panels.rule("Threshold and class balance"),
         panels.balance(snapshot),
+        *([panels.segments(snapshot)] if height >= _TALL else []),
         panels.counters(snapshot, width),
     ]
     left = height - sum(panel.lines for panel in shown)

@@ -169,6 +169,16 @@ def reasons_in_words(reasons: Sequence[Reason], most: int) -> str:
     return ", ".join(list(dict.fromkeys(map(reason_in_words, reasons)))[:most])
 
 
+def members(weights: Mapping[str, float]) -> str:
+    """The members of the committee that have a say, with their shares of the vote.
+
+    >>> members({"linear 0.1": 0.24, "boosted 0.1": 0.76, "forest 0.1": 0.0})
+    'boosted 0.1 76 %, linear 0.1 24 %'
+    """
+    heard = sorted((-share, name) for name, share in weights.items() if share >= 0.005)
+    return ", ".join(f"{name} {percent(-share)}" for share, name in heard) or UNKNOWN
+
+
 def disagreement(apart: Mapping[str, float]) -> list[str]:
     """Return in sentences what the two disagree on, and whether chance would do it.
 

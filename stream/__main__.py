@@ -227,9 +227,11 @@ def dashboard(settings: Settings, args: argparse.Namespace) -> int:
     stop = stop_on_signals()
     page.start()
     print(f"The page is at {page.link}", flush=True)
-    stop.wait()
+    while not stop.wait(1.0) and page.serving:
+        pass
+    served = page.serving
     page.stop()
-    return EXIT_OK
+    return EXIT_OK if served else EXIT_FAILURE
 
 
 def _reader(settings: Settings, *, once: bool = False) -> StoreReader:

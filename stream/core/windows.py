@@ -290,6 +290,8 @@ class Windows:
         amounts = window.fraud_amounts
         for bin_, of in zip(score_bin(score[fraud]).tolist(), amount[fraud].tolist(), strict=True):
             amounts[bin_] = amounts.get(bin_, 0.0) + times * of
+            if not window.histogram[bin_][2]:  # the last of them was corrected
+                del amounts[bin_]
         self.segments.settled(window.segments, codes, alert, fraud, times)
 
     @staticmethod

@@ -345,6 +345,14 @@ class StoreReader:
             last: Any = self._client.zrange(self._keys.windows, -1, -1, withscores=True)
         return (utc(first[0][1]), utc(last[0][1])) if first and last else None
 
+    def start_of(self, count: int) -> datetime | None:
+        """Return the start from which on there are so many window reports; None: there are not."""
+        with self._available():
+            found: Any = self._client.zrevrange(
+                self._keys.windows, count - 1, count - 1, withscores=True
+            )
+        return utc(found[0][1]) if found else None
+
     def live(self) -> list[LiveReport]:
         """Return what each worker said of itself within the last minute, by worker."""
         with self._available():

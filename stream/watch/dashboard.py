@@ -19,11 +19,12 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Collection
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import uvicorn
@@ -47,6 +48,8 @@ from stream.watch.pushing import EventStream
 from stream.watch.timeline import RANGES
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PAGE = Path(__file__).parent / "page"
 MAX_BODY_BYTES = 1024
@@ -130,11 +133,15 @@ class _Routes:
         found = await asyncio.to_thread(self._reader.alert, alert_id)
         if found is None:
             raise HTTPException(404, _GONE)
-        async with self._one_at_a_time:
-            try:
-                mark = await asyncio.to_thread(self._marking.mark, found, is_fraud=said.is_fraud)
-            except BusError as error:
-                raise HTTPException(503, f"The label was not sent: {error}") from None
+        try:
+            async with asyncio.timeout(_LABEL_SECONDS), self._one_at_a_time:
+                mark = await _aside(lambda: self._marking.mark(found, is_fraud=said.is_fraud))
+        except BusError as error:
+            raise HTTPException(503, f"The label was not sent: {error}") from None
+        except TimeoutError:
+            raise HTTPException(
+                503, "The bus takes long: the label may not have arrived. Try again in a while."
+            ) from None
         return JSONResponse(mark.model_dump(mode="json"), status_code=201)
 
     async def session(self, request: Request) -> Response:
@@ -167,6 +174,9 @@ class _Routes:
             )
 
 
+_LABEL_SECONDS = 10.0
+"""How long an analyst waits for the bus."""
+_STALLED_MS = 60_000
 _GONE = "This alert is not among the newest. All are on the alerts topic: weir alerts."
 
 
@@ -261,6 +271,8 @@ class Dashboard:
             )
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         self._socket = socket.create_server((address.host, address.port), family=family)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # a reader that takes nothing for so long is let go
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALLED_MS)
         port = self._socket.getsockname()[1]
         here = _HERE.get(address.host, address.host)
         shown = f"[{here}]" if ":" in here else here
@@ -297,6 +309,11 @@ class Dashboard:
         """Begin to answer."""
         self._thread.start()
 
+    @property
+    def serving(self) -> bool:
+        """Whether it answers, between `start` and `stop`."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """End, and return when it has."""
         self._server.should_exit = True
@@ -310,6 +327,20 @@ class Dashboard:
             self._loop.run_until_complete(self._server.serve(sockets=[self._socket]))
         finally:
             self._loop.close()
+
+
+def _aside(work: Callable[[], T]) -> asyncio.Future[T]:
+    """Have something done that may hang, on a thread that holds up nobody when all ends."""
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    Thread(target=run, name="label", daemon=True).start()
+    return asyncio.wrap_future(done)
 
 
 def _range(request: Request) -> str:

@@ -154,7 +154,7 @@ def windows(snapshot: Snapshot, points: Sequence[Span], recent: Measures | None 
     quality = measure(reports)
     if recent is None:
         recent = measure([report for span in points for report in span.reports])
-    curve = tradeoff(reports, sum(span.seconds for span in matured))
+    curve = tradeoff(reports, _seconds(points))
     model = snapshot.model
     return {
         "from": points[0].start.timestamp() if points else None,
@@ -170,6 +170,16 @@ def windows(snapshot: Snapshot, points: Sequence[Span], recent: Measures | None 
         "in_force": curve.at(model.threshold) if model else None,
         "segments": _segments(reports),
     }
+
+
+def _seconds(points: Sequence[Span]) -> float:
+    """Event time that the matured windows cover, hours without traffic included."""
+    matured = [span for span in points if span.matured]
+    if not matured:
+        return 0.0
+    first, last = matured[0].start, matured[-1].start
+    waiting = sum(p.seconds for p in points if not p.matured and first <= p.start <= last)
+    return (last - first).total_seconds() + matured[-1].seconds - waiting
 
 
 def alerts(shown: Sequence[Alert], marks: Mapping[str, Mark]) -> Values:
@@ -254,7 +264,7 @@ def _ranked_interval(reports: Sequence[WindowReport]) -> Interval | None:
     return _average_precision_interval(table.tobytes())
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=2048)
 def _average_precision_interval(table: bytes) -> Interval | None:
     """Drawn once for the same counts: most windows have changed no more since the last look."""
     counts = np.frombuffer(table).reshape(-1, 2)

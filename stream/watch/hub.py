@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -24,6 +25,9 @@ REFRESH_SECONDS = 1.0
 MAX_PAGES = 200
 """Pages that may be open at once; further ones are told so."""
 
+_WINDOWS = "windows"
+_KEPT_SECONDS = 60.0
+"""What was read of the ranges is kept so long while no page is open: one may come back."""
 _CHANGES = 20
 _STEP = 0.25
 """Of the threshold, in log-odds: a smaller one is no change to tell of."""
@@ -117,8 +121,11 @@ class Hub:
         """Look again and again, until cancelled; not at all while no page is open."""
         while True:
             if not self._pages:
-                self._views, self._timelines = {}, {}
+                left = time.monotonic()
                 await self._asked.wait()
+                self._views = {}
+                if time.monotonic() - left > _KEPT_SECONDS:
+                    self._timelines = {}
             self._asked.clear()
             try:
                 await self._tell()
@@ -129,37 +136,42 @@ class Hub:
 
     async def view(self, range_name: str) -> View:
         """Return what a page on this range shows now."""
-        if range_name in self._views:
+        if self._pages and _WINDOWS in self._views.get(range_name, {}):
             return self._views[range_name]
-        return (await self._looked({range_name}))[range_name]
+        async with self._looking:
+            snapshot, shared = await asyncio.to_thread(self._look)
+            windows = await asyncio.to_thread(self._windows, snapshot, range_name)
+        return {**shared, **windows}
 
     async def _tell(self) -> None:
-        """Look at Redis, and send what changed."""
-        views = await self._looked({page.range_name for page in self._pages})
-        for page in self._pages:
-            before = self._views.get(page.range_name, {})
-            view = views.get(page.range_name, {})
-            changed = {part: text for part, text in view.items() if text != before.get(part)}
-            if changed:
-                page.put(changed)
-        self._views = views
-
-    async def _looked(self, ranges: Collection[str]) -> dict[str, View]:
+        """Look at Redis, and send what changed: first how it stands, then range by range."""
+        ranges = sorted({page.range_name for page in self._pages})
         async with self._looking:
-            return await asyncio.to_thread(self._look, frozenset(ranges))
+            self._views = {name: self._views.get(name, {}) for name in ranges}
+            snapshot, shared = await asyncio.to_thread(self._look)
+            for name in ranges:
+                self._put(name, shared)
+            for name in ranges if snapshot.trouble is None else ():
+                self._put(name, await asyncio.to_thread(self._windows, snapshot, name))
 
-    def _look(self, ranges: Collection[str]) -> dict[str, View]:
+    def _put(self, range_name: str, parts: View) -> None:
+        """Send what changed of these parts to the pages on a range."""
+        before = self._views.get(range_name, {})
+        changed = {part: text for part, text in parts.items() if text != before.get(part)}
+        self._views[range_name] = {**before, **parts}
+        for page in self._pages if changed else ():
+            if page.range_name == range_name:
+                page.put(changed)
+
+    def _look(self) -> tuple[Snapshot, View]:
         snapshot = self._watcher.take()
         self._note(snapshot)
         shared = {"now": _json(figures.now(snapshot, self._changes))}
         with contextlib.suppress(StoreUnavailable):
-            shared["alerts"] = _json(figures.alerts(snapshot.alerts, self._marks(snapshot)))
-            shared["challengers"] = _json(figures.challengers(self._reader.challengers()))
-        views = {name: {**shared} for name in ranges}
-        for name in ranges:
-            with contextlib.suppress(StoreUnavailable):
-                views[name]["windows"] = _json(self._windows(snapshot, name))
-        return views
+            if snapshot.trouble is None:
+                shared["alerts"] = _json(figures.alerts(snapshot.alerts, self._marks(snapshot)))
+                shared["challengers"] = _json(figures.challengers(self._reader.challengers()))
+        return snapshot, shared
 
     def _marks(self, snapshot: Snapshot) -> dict[str, Mark]:
         try:
@@ -167,12 +179,18 @@ class Hub:
         except StoreRefused:  # a viewer without that right sees alerts all the same
             return {}
 
-    def _windows(self, snapshot: Snapshot, name: str) -> dict[str, Any]:
+    def _windows(self, snapshot: Snapshot, name: str) -> View:
+        """The windows of a range; nothing where Redis goes away meanwhile."""
+        with contextlib.suppress(StoreUnavailable):
+            return {_WINDOWS: _json(self._of_range(snapshot, name))}
+        return {}
+
+    def _of_range(self, snapshot: Snapshot, name: str) -> dict[str, Any]:
         seconds = next(each.seconds for each in RANGES if each.name == name)
-        if seconds is None or not snapshot.spans:
+        last = snapshot.last
+        if seconds is None or last is None:
             return figures.windows(snapshot, figures.newest(snapshot), snapshot.recent)
         timeline = self._timelines.setdefault(name, Timeline(self._reader, seconds))
-        last = snapshot.spans[-1]
         until = last.start.timestamp() + last.seconds
         return figures.windows(snapshot, timeline.read(until, last.seconds))
 

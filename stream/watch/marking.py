@@ -3,43 +3,45 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from stream.events import Alert, Label, Mark
 from stream.io.bus import Broker, Message
 from stream.io.store import StoreReader, StoreUnavailable
 from stream.settings import Settings
+from stream.watch.snapshot import REAL_TIME
 
 logger = logging.getLogger(__name__)
 
-REAL_TIME = timedelta(days=7)
-"""Where event time is no further than this from the clock, the clock is the time of the stream."""
 
-
-def label_time(now: datetime, stream_time: datetime) -> datetime:
+def label_time(now: datetime, times: Sequence[datetime]) -> datetime:
     """Return `labelled_at` of a label that is given now, in the time of the stream.
 
-    That is the clock, as for every other source of labels. But where a stream is replayed or
+    `times` are those of its newest transactions and labels, as far as they are known.
+
+    That is the clock, as for every other source of labels, where any of them is near it: others may
+    come from clocks that are wrong. But where a stream is replayed or
     simulated, its time runs elsewhere: there it is that of the newest transaction or label. By the
     clock the label would hold against every correction for months, and hold up the labels behind
     it in its partition, which are handled in event-time order.
 
     >>> clock = datetime(2026, 11, 22, tzinfo=UTC)
-    >>> label_time(clock, datetime(2026, 1, 5, tzinfo=UTC)).month
+    >>> label_time(clock, [datetime(2026, 1, 5, tzinfo=UTC)]).month
     1
-    >>> label_time(clock, datetime(2026, 11, 21, tzinfo=UTC)) == clock
+    >>> ahead = datetime(2027, 11, 21, tzinfo=UTC)
+    >>> label_time(clock, [datetime(2026, 11, 21, tzinfo=UTC), ahead]) == clock
     True
     """
-    return now if abs(now - stream_time) <= REAL_TIME else stream_time
+    return now if any(abs(now - each) <= REAL_TIME for each in times) else max(times)
 
 
 class Marking:
     """Publishes labels of analysts. The bus is not needed before the first.
 
     Each label has a publisher of its own, as a connection of the bus belongs to a thread; people
-    mark few. Not to be called by two threads at once.
+    mark few.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class Marking:
         label = Label(
             transaction_id=alert.transaction_id,
             is_fraud=is_fraud,
-            labelled_at=label_time(now, max(times)),
+            labelled_at=label_time(now, times),
             source="analyst",
         )
         key = getattr(alert, settings.key_field).encode()
@@ -76,7 +78,7 @@ class Marking:
             )
             publisher.flush()
         logger.info(
-            "Alert %s was marked %s.", alert.alert_id, "fraud" if is_fraud else "legitimate"
+            "Alert %r was marked %s.", alert.alert_id, "fraud" if is_fraud else "legitimate"
         )
         mark = Mark(
             alert_id=alert.alert_id,
@@ -87,5 +89,5 @@ class Marking:
         try:
             self._reader.put_mark(mark, settings.window_expiry_seconds)
         except StoreUnavailable as error:  # the label is what counts, and it is out
-            logger.warning("That alert %s was marked is not shown: %s", alert.alert_id, error)
+            logger.warning("That alert %r was marked is not shown: %s", alert.alert_id, error)
         return mark

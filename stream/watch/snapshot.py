@@ -22,6 +22,13 @@ SHOWN_ALERTS = 50
 SILENT_SECONDS = 10.0
 """A worker that has not reported for so long is called silent."""
 
+REAL_TIME = timedelta(days=7)
+"""Where event time is no further than this from the clock, the clock is the time of the stream."""
+
+_REACH, _FURTHER = 4_000, 4
+"""Window reports that the first look reads, at most; and as many times more where too few of them
+have matured."""
+_LONGEST_PAUSE_SECONDS = 20.0
 _MATURE = 0.8
 _SHOWN_WINDOWS = 30
 _READING_SHARE = 0.1
@@ -82,6 +89,16 @@ class Snapshot:
         return max(self.live, key=lambda report: report.model_position, default=None)
 
     @property
+    def last(self) -> Span | None:
+        """The newest window; in a stream of now the newest that is not of a time to come, which
+        clocks make that are wrong."""
+        now = self.taken_at
+        if any(abs(span.start - now) <= REAL_TIME for span in self.spans):
+            begun = [span for span in self.spans if span.start <= now + REAL_TIME]
+            return begun[-1]
+        return self.spans[-1] if self.spans else None
+
+    @property
     def alarms(self) -> tuple[Alarm, ...]:
         """What is raised now by any worker, each name once, as who raised it first sees it."""
         first: dict[str, Alarm] = {}
@@ -139,6 +156,7 @@ class Watcher:
         self._last = Snapshot(taken_at=datetime.now(UTC), total=total)
         self._since: datetime | None = None
         self._windows_at = 0.0
+        self._reach = _REACH
         self._history = History()
 
     def take(self) -> Snapshot:
@@ -163,13 +181,17 @@ class Watcher:
         began = time.monotonic()
         if began < self._windows_at:
             return self._last.spans, self._last.estimates
-        found = spans(self._reader.windows(since=self._since))
+        since = self._since or self._reader.start_of(self._reach)
+        found = spans(self._reader.windows(since=since))
         estimates = self._history.estimate(found, ROLLING_WINDOWS)
         # A month of windows takes a while to read: then it is read less often.
-        self._windows_at = time.monotonic() + (time.monotonic() - began) / _READING_SHARE
+        pause = min((time.monotonic() - began) / _READING_SHARE, _LONGEST_PAUSE_SECONDS)
+        self._windows_at = time.monotonic() + pause
         matured = [span for span in found if span.matured][-ROLLING_WINDOWS:]
         self._since = None
-        if matured:
+        if since is not None and len(matured) < ROLLING_WINDOWS:
+            self._reach *= _FURTHER
+        elif matured:
             shown = timedelta(seconds=_SHOWN_WINDOWS * found[-1].seconds)
             self._since = min(matured[0].start, found[-1].start - shown)
         return found, estimates

@@ -45,7 +45,7 @@ class Timeline:
 
     Windows are added up to points of a length that makes about `POINTS` of them, so that a month
     takes no more memory than a day. The newest points are read anew each time, older ones by turns
-    within a bound of time: where a month changes, it shows within some seconds.
+    within a bound of time: where a month changes, it shows within seconds to minutes.
     """
 
     def __init__(self, reader: StoreReader, seconds: int) -> None:

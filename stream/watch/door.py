@@ -7,10 +7,10 @@ import hmac
 import ipaddress
 import secrets
 from collections.abc import Collection
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +18,7 @@ from stream.io.security import SecurityError
 from stream.settings import Settings
 
 COOKIE = "weir_session"
+"""Of a browser, with the port behind it: see `cookie_name`."""
 LEAST_TOKEN = 16
 """Characters of a token, at least: a shorter one can be guessed."""
 
@@ -80,6 +81,22 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def cookie_name(headers: Headers) -> str:
+    """Return the name of the cookie for a request.
+
+    Browsers keep one set of cookies for all ports of a host: two dashboards on one host would
+    otherwise overwrite each other's.
+
+    >>> cookie_name(Headers({"host": "127.0.0.1:9465"})), cookie_name(Headers({"host": "weir"}))
+    ('weir_session_9465', 'weir_session')
+    """
+    try:
+        port = urlsplit(f"//{headers.get('host', '')}").port
+    except ValueError:
+        port = None
+    return COOKIE if port is None else f"{COOKIE}_{port}"
+
+
 class Keys:
     """What shows that somebody knows the token: the token itself, or the cookie made of it."""
 
@@ -96,11 +113,10 @@ class Keys:
 
     def session(self, headers: Headers) -> bool:
         """Whether the request carries the cookie."""
-        try:
-            found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return False
-        return found is not None and hmac.compare_digest(found.value.encode(), self.cookie.encode())
+        # Not the parser of the standard library: that one gives up at the first cookie it does not
+        # like, and other programs on this host have theirs beside ours.
+        found = cookie_parser(headers.get("cookie", "")).get(cookie_name(headers))
+        return found is not None and hmac.compare_digest(found.encode(), self.cookie.encode())
 
 
 class Door:
@@ -123,15 +139,19 @@ class Door:
             await self._app(scope, receive, send)
             return
 
+        headers = Headers(scope=scope)
+
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
+                answered = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("Cache-Control", "no-store")
+                    answered[name] = value
+                answered.setdefault("Cache-Control", "no-store")
+                given = answered.get("set-cookie", "")
+                if given.startswith(f"{COOKIE}="):  # the routes know nothing of ports
+                    answered["set-cookie"] = cookie_name(headers) + given.removeprefix(COOKIE)
             await send(message)
 
-        headers = Headers(scope=scope)
         if _name(headers.get("host", "")) not in self._hosts:
             told = "This name is not served. Use the address given at the start, or --allow-host."
             refusal = JSONResponse({"error": told}, status_code=421)

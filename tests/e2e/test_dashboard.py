@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -18,10 +22,13 @@ from stream.events import Alert, Label
 from stream.io.bus import TopicPartition, connect, read_whole
 from stream.io.local_redis import LocalRedisServer
 from stream.io.store import StoreReader
+from stream.watch.hub import MAX_PAGES
 from stream.watch.snapshot import Snapshot, Watcher
 from tests.servers.place import PATIENCE_SECONDS, Place
 
 TRANSACTIONS = 4_000
+
+expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 
 
 def snapshot(place: Place) -> Snapshot:
@@ -70,16 +77,23 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
         place = Place(tmp_path_factory.mktemp("bus"), redis, settings)
         try:
             place.start("stream", "detect")
-            flags = ("--clients=400", "--rate=500", "--fraud-rate=0.02", "--label-delay=12h")
-            place.start("producers", "paysim", f"--transactions={TRANSACTIONS}", "--quiet", *flags)
             yield Started(place, place.dashboard()[1])
         finally:
             place.stop()
 
 
-@pytest.fixture
-def place(started: Started) -> Place:
+@pytest.fixture(scope="module")
+def produced(started: Started) -> Place:
+    """The place, with a producer that has begun."""
+    flags = ("--clients=400", "--rate=500", "--fraud-rate=0.02", "--label-delay=12h")
+    size = f"--transactions={TRANSACTIONS}"
+    started.place.start("producers", "paysim", size, "--quiet", *flags)
     return started.place
+
+
+@pytest.fixture
+def place(produced: Place) -> Place:
+    return produced
 
 
 @pytest.fixture
@@ -152,12 +166,14 @@ def figure(page: Page, tile: str, kind: str = "matured") -> str:
 
 
 def test_figures_change_live_and_come_to_equal_those_in_redis(
-    place: Place, open_page: Open
+    open_page: Open, request: pytest.FixtureRequest
 ) -> None:
     page = open_page()
     assert "token" not in page.url
     first = number(page, "Decisions")
-    wait_for(lambda: number(page, "Decisions"), lambda now: now > max(first, 100))
+    place: Place = request.getfixturevalue("produced")  # begins with the page open
+    if first < TRANSACTIONS:  # else a test before this one has had them produced
+        wait_for(lambda: number(page, "Decisions"), lambda now: now > first)
     seen = settled(place)
     wait_for(lambda: number(page, "Decisions"), lambda now: now == TRANSACTIONS)
 
@@ -203,6 +219,14 @@ def test_an_alert_opens_by_keyboard_and_by_link_and_tells_its_reasons(
     assert panel.locator("table tbody tr").count() >= len(told.activity)
     expect(panel.get_by_role("button", name="Fraud")).to_have_count(0)  # no token, no marking
     expect(panel.locator(".marking")).to_contain_text("open the link with #token=")
+    field = panel.get_by_label("Token")
+    field.fill("one-that-is-of-yesterday")
+    field.press("Enter")
+    expect(panel.locator(".marking")).to_contain_text("not the token of this dashboard")
+    field.fill(link.partition("#token=")[2])
+    panel.get_by_role("button", name="Use it").click()
+    expect(panel.get_by_role("button", name="Fraud")).to_be_visible()
+    assert "token" not in page.url
 
 
 def test_a_mark_is_a_label_on_the_topic_and_the_figures_follow(
@@ -336,6 +360,13 @@ def test_beyond_the_loopback_readers_need_the_token_and_it_leaves_the_address(
         watched.page.goto("about:blank")
         watched.page.goto(f"{address}#token=one-that-is-of-yesterday")
         expect(watched.page.locator("#verdict")).to_contain_text("a token is needed")
+        field = watched.page.get_by_role("textbox", name="Token")
+        assert serious(watched.page, "#token-place") == []
+        field.fill(token.removeprefix("token="))
+        field.press("Enter")
+        expect(watched.page.locator("#health")).to_contain_text(f"{seen.count('decisions'):,}")
+        expect(watched.page.locator("#token-place")).to_be_hidden()
+        watched.page.context.clear_cookies()
         watched.page.goto("about:blank")
         page = watched.open(own)
         expect(page.locator("#health")).to_contain_text(f"{seen.count('decisions'):,}")
@@ -343,6 +374,52 @@ def test_beyond_the_loopback_readers_need_the_token_and_it_leaves_the_address(
         kept = page.evaluate("[document.cookie, JSON.stringify(localStorage)].join()")
         assert token.removeprefix("token=") not in str(kept)
         assert watched.complaints == []
+
+
+def pages(address: str) -> int:
+    """How many pages the dashboard sends to."""
+    with urlopen(f"{address}health") as answer:  # noqa: S310 - our own
+        return int(json.load(answer)["pages"])
+
+
+def test_a_page_that_nobody_sees_lets_its_connection_go(link: str, open_page: Open) -> None:
+    address = link.partition("#")[0]
+    page = open_page()
+    wait_for(lambda: pages(address), lambda count: count == 1)
+    see = """seen => {
+        const tell = (name, get) =>
+            Object.defineProperty(document, name, { get, configurable: true });
+        tell("hidden", () => !seen);
+        tell("visibilityState", () => (seen ? "visible" : "hidden"));
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(see, False)
+    wait_for(lambda: pages(address), lambda count: count == 0)
+    page.evaluate(see, True)
+    wait_for(lambda: pages(address), lambda count: count == 1)
+    expect(page.locator("#age")).to_have_text("live")
+
+
+def test_a_page_too_many_says_so_and_begins_once_another_is_closed(
+    link: str, chromium: Browser
+) -> None:
+    address = link.partition("#")[0]
+    where = urlsplit(address)
+    asks = f"GET /events HTTP/1.1\r\nHost: {where.netloc}\r\n\r\n".encode()
+    wait_for(lambda: pages(address), lambda count: count == 0)
+    with closing(chromium.new_context()) as context:
+        watched = Watched(context.new_page())
+        with ExitStack() as others:
+            for _ in range(MAX_PAGES):
+                other = socket.create_connection((where.hostname, where.port))
+                others.enter_context(closing(other)).sendall(asks)
+            wait_for(lambda: pages(address), lambda count: count == MAX_PAGES)
+            watched.page.goto(link)
+            expect(watched.page.locator("#notice")).to_contain_text("As many pages are open")
+            expect(watched.page.locator("#verdict")).to_contain_text("no connection")
+            assert watched.page.locator("#age").inner_text() == ""
+        watched.page.wait_for_selector('body[data-shown="alerts challengers now windows"]')
+        expect(watched.page.locator("#age")).to_have_text("live")
 
 
 def test_while_redis_is_away_the_page_says_so_and_keeps_what_it_had(

@@ -382,6 +382,30 @@ def test_beyond_the_loopback_reading_needs_the_token_and_the_cookie_is_enough(
         assert client.get("/api/session").json() == {"may_read": True, "may_write": False}
 
 
+@pytest.mark.parametrize("odd", ["a=1; b[0]={x}", 'q="; z', "no-value", "ü=ö", "; ;=;"])
+def test_the_cookie_is_found_between_odd_ones_of_other_programs(
+    server: LocalRedisServer, odd: str
+) -> None:
+    with served(server, "odd", reading_needs_token=True) as client:
+        own = client.post("/api/session", headers=BEARER).headers["set-cookie"].partition(";")[0]
+        client.cookies.clear()
+        for sent, may_read in ((f"{odd}; {own}; {odd}", True), (odd, False)):
+            said = client.get("/api/session", headers={"Cookie": sent.encode()})
+            assert said.json()["may_read"] is may_read, sent
+
+
+def test_two_dashboards_on_one_host_keep_a_cookie_each(server: LocalRedisServer) -> None:
+    with served(server, "ports", reading_needs_token=True) as client:
+        for host in ("127.0.0.1:9465", "127.0.0.1:9466", "127.0.0.1"):
+            client.post("/api/session", headers=BEARER | {"Host": host})
+        assert set(client.cookies) == {"weir_session_9465", "weir_session_9466", "weir_session"}
+        other = {"Cookie": f"weir_session_9466={client.cookies['weir_session_9466']}"}
+        client.cookies.clear()
+        for port, may_read in ((9465, False), (9466, True)):
+            headers = other | {"Host": f"127.0.0.1:{port}"}
+            assert client.get("/api/session", headers=headers).json()["may_read"] is may_read
+
+
 def test_a_range_or_a_path_that_is_not_there_is_a_sentence(server: LocalRedisServer) -> None:
     with served(server, "unknown") as client:
         assert "Give one of newest, 15m" in client.get("/api/snapshot?range=2h").json()["error"]

@@ -3,6 +3,7 @@
 import { h } from "./dom.js";
 import * as f from "./format.js";
 import { whisker } from "./quality.js";
+import { tokenForm } from "./token.js";
 
 const fact = (name, value, note) => h("div", {}, h("dt", {}, name), h("dd", {}, value, note && h("span", { class: "note" }, note)));
 
@@ -38,7 +39,7 @@ const marking = (alert, options) => {
   const told = h("p", { id: "mark-told", role: "status", class: "note" },
     alert.mark ? `Marked ${alert.mark.is_fraud ? "fraud" : "legitimate"} at ${f.clock(alert.mark.marked_at)} UTC. A second mark corrects the first.` : "");
   if (!options.mayWrite) {
-    return h("div", { class: "marking" }, h("p", { class: "note" }, "To mark alerts, open the link with #token= that the dashboard printed when it started."), told);
+    return h("div", { class: "marking" }, h("p", { class: "note" }, "To mark alerts, open the link with #token= that the dashboard printed when it started, or give the token here."), tokenForm("mark-token", options.giveToken), told);
   }
   const button = (isFraud, id, words) => h("button", {
     type: "button", id, class: isFraud ? "fraud" : "legitimate", "aria-pressed": String(alert.mark?.is_fraud === isFraud), onclick: () => options.mark(isFraud),
@@ -46,7 +47,7 @@ const marking = (alert, options) => {
   return h("div", { class: "marking" }, h("p", { class: "what" }, "What was it?"), button(true, "mark-fraud", "✕ Fraud"), button(false, "mark-legitimate", "✓ Legitimate"), told);
 };
 
-/** Draw an alert into the panel. options: {mayWrite, mark, close, moveBy}. */
+/** Draw an alert into the panel. options: {mayWrite, giveToken, mark, close, moveBy}. */
 export const drawAlert = (panel, alert, options) => {
   const focused = panel.contains(document.activeElement) ? document.activeElement.id : "";
   panel.replaceChildren(

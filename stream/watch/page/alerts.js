@@ -8,6 +8,7 @@ import { drawAlert } from "./alert.js";
 let list = [];
 let open = null;
 let mayWrite = false;
+let giveToken = null;
 
 const verdict = (mark) => (mark ? (mark.is_fraud ? "✕ fraud" : "✓ legitimate") : "");
 
@@ -53,7 +54,7 @@ const load = async (alertId) => {
   const panel = at("alert");
   try {
     const alert = await ask(`/api/alerts/${encodeURIComponent(alertId)}`);
-    if (open === alertId) drawAlert(panel, alert, { mayWrite, mark: (isFraud) => mark(alertId, isFraud), close, moveBy });
+    if (open === alertId) drawAlert(panel, alert, { mayWrite, giveToken, mark: (isFraud) => mark(alertId, isFraud), close, moveBy });
   } catch (error) {
     panel.replaceChildren(
       h("header", { class: "head" }, h("h2", { id: "alert-title" }, "Alert"), h("button", { type: "button", class: "close", onclick: close }, "Close")),
@@ -71,7 +72,11 @@ const mark = async (alertId, isFraud) => {
     say(at("mark-told"), "Label sent. Figures follow as soon as the worker has it.");
     at(isFraud ? "mark-fraud" : "mark-legitimate")?.focus();
   } catch (error) {
-    say(told, error.message);
+    if (error.status === 401 && open === alertId) {
+      mayWrite = false; // the dashboard has another token since
+      await load(alertId);
+    }
+    say(at("mark-told") || told, error.message);
   }
 };
 
@@ -86,8 +91,9 @@ export const followAddress = () => {
     close();
     return;
   }
-  open = alertId;
   const panel = at("alert");
+  if (open === alertId && panel.open) return;
+  open = alertId;
   if (!panel.open) {
     panel.replaceChildren(h("h2", { id: "alert-title" }, "Alert"), h("p", {}, "Loading …"));
     panel.showModal();
@@ -95,8 +101,16 @@ export const followAddress = () => {
   load(alertId);
 };
 
-export const wireAlerts = (session) => {
-  mayWrite = session.may_write;
+/** Whether this browser may mark. What is open is drawn anew where that changed. */
+export const allowMarking = (allowed) => {
+  if (allowed === mayWrite) return;
+  mayWrite = allowed;
+  if (open) load(open);
+};
+
+/** give: takes a token that was typed. */
+export const wireAlerts = (give) => {
+  giveToken = give;
   const panel = at("alert");
   panel.addEventListener("close", () => {
     const was = open;
@@ -109,5 +123,4 @@ export const wireAlerts = (session) => {
     if (event.target === panel) close(); // beside it
   });
   window.addEventListener("hashchange", followAddress);
-  followAddress();
 };

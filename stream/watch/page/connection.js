@@ -2,27 +2,35 @@
 
 const SILENT_MS = 6000;
 
-/** Follow the events of a range. Returns a function that lets go. */
-export const follow = (range, onPart, onState) => {
-  const source = new EventSource(`/events?range=${encodeURIComponent(range)}`);
-  let heard = Date.now();
-  const state = () => onState(source.readyState === EventSource.OPEN && Date.now() - heard < SILENT_MS, (Date.now() - heard) / 1000);
+let heard = null; // over all attempts: what is shown gets older while they fail
+
+/** Seconds since anything came; null before anything did. */
+export const age = () => (heard === null ? null : (Date.now() - heard) / 1000);
+
+/** Where the events of a range are. */
+export const eventsOf = (range) => `/events?range=${encodeURIComponent(range)}`;
+
+/**
+ * Follow the events of a range. Returns {well, letGo}: whether they come, and how to end it.
+ *
+ * onRefused: the server said no (too many pages, a token that is no longer one). Browsers do not try
+ * again then; where the connection is lost they do.
+ */
+export const follow = (range, onPart, onRefused) => {
+  const source = new EventSource(eventsOf(range));
+  const since = Date.now();
   for (const part of ["now", "windows", "alerts", "challengers"]) {
     source.addEventListener(part, (event) => {
       heard = Date.now();
       onPart(part, JSON.parse(event.data));
     });
   }
-  const timer = setInterval(state, 1000);
-  // One that was refused (too many pages, a token that is no longer one) does not try by itself.
-  let again = null;
   source.addEventListener("error", () => {
-    state();
-    if (source.readyState === EventSource.CLOSED && !again) again = setTimeout(() => onState(null, 0), 5000);
+    if (source.readyState === EventSource.CLOSED) onRefused();
   });
-  return () => {
-    clearInterval(timer);
-    clearTimeout(again);
-    source.close();
+  const well = () => {
+    const quiet = Date.now() - Math.max(since, heard ?? 0);
+    return quiet < SILENT_MS && (source.readyState === EventSource.OPEN || quiet < SILENT_MS / 2);
   };
+  return { well, letGo: () => source.close() };
 };

@@ -1,22 +1,26 @@
 // The page put together: what comes from the server goes to the parts that show it.
 
-import { showAlerts, wireAlerts } from "./alerts.js";
+import { allowMarking, followAddress, showAlerts, wireAlerts } from "./alerts.js";
 import { showChallengers } from "./challengers.js";
-import { follow } from "./connection.js";
+import { age, eventsOf, follow } from "./connection.js";
 import { at, h, say } from "./dom.js";
 import { duration } from "./format.js";
 import { showAlarms, showCounts, showHealth, showNotice, showVerdict } from "./health.js";
 import { wireKeys } from "./keys.js";
 import { showBalance, showModel, showShares, showThreshold } from "./model.js";
 import { chooseCourse, showCourse, showQuality } from "./quality.js";
-import { openSession } from "./session.js";
+import { openSession, refusal, takeToken } from "./session.js";
 import { showSegments, showWindows } from "./tables.js";
+import { tokenForm } from "./token.js";
 import { showTradeoff, wireTradeoff } from "./tradeoff.js";
 
 const RANGE = "weir-range";
+const AGAIN_MS = 5000;
 const shown = {};
 let range = sessionStorage.getItem(RANGE) || "newest";
-let letGo = () => {};
+let following = null; // what `follow` returned
+let again = 0; // the timer of the next attempt
+let turn = 0; // counts attempts: what an older one still waits for is void
 
 const draw = () => {
   const { now, windows } = shown;
@@ -52,20 +56,80 @@ const onPart = (part, values) => {
   document.body.dataset.shown = Object.keys(shown).sort().join(" ");
 };
 
-const onState = (well, age) => {
-  if (well === null) start();
-  const old = age > 3;
-  say(at("age"), old ? `figures are ${duration(age)} old` : "live");
+const showAge = () => {
+  const seconds = age();
+  const old = seconds > 3;
+  say(at("age"), seconds === null ? "" : old ? `figures are ${duration(seconds)} old` : "live");
   at("age").className = old ? "old" : "";
-  if (well === false && old) {
-    showVerdict("bad", "no connection");
-    showNotice(["The dashboard does not answer. Shown is what came last."]);
-  }
+  if (following && !following.well()) showLost("The dashboard does not answer.");
+};
+
+const showLost = (sentence) => {
+  showVerdict("bad", "no connection");
+  showNotice(age() === null ? [sentence] : [sentence, "Shown is what came last."]);
+};
+
+const stop = () => {
+  turn += 1;
+  clearTimeout(again);
+  following?.letGo();
+  following = null;
 };
 
 const start = () => {
-  letGo();
-  letGo = follow(range, onPart, onState);
+  stop();
+  if (document.hidden) return;
+  following = follow(range, onPart, refused);
+};
+
+const tryLater = (sentence) => {
+  showLost(sentence);
+  again = setTimeout(enter, AGAIN_MS);
+};
+
+const refused = async () => {
+  stop();
+  const mine = turn;
+  const sentence = await refusal(eventsOf(range));
+  if (mine === turn) tryLater(sentence || "The dashboard refused this page for a moment.");
+};
+
+/** Ask what this browser may do, and show it: at the start, after a refusal, when seen again. */
+const enter = async () => {
+  stop();
+  const mine = turn;
+  try {
+    const session = await openSession();
+    if (mine === turn) showSession(session);
+  } catch (error) {
+    if (mine === turn) tryLater(error.message);
+  }
+};
+
+const showSession = (session) => {
+  at("token-place").hidden = session.may_read;
+  allowMarking(session.may_write);
+  if (!session.may_read) {
+    stop();
+    showVerdict("unknown", "a token is needed");
+    showNotice(["Open the link with #token= that the dashboard printed when it started, or give the token here."]);
+    return;
+  }
+  showNotice([]);
+  start();
+  followAddress();
+};
+
+/** Take a token that was typed; return what is wrong with it. */
+const giveToken = async (token) => {
+  try {
+    const session = await takeToken(token);
+    if (!session.may_write) return "This is not the token of this dashboard.";
+    showSession(session);
+    return "";
+  } catch (error) {
+    return error.message;
+  }
 };
 
 const setRange = (name) => {
@@ -107,7 +171,7 @@ const theme = () => {
 };
 const nameTheme = () => say(at("theme"), document.documentElement.dataset.theme === "dark" ? "Light" : "Dark");
 
-const begin = async () => {
+const begin = () => {
   nameTheme();
   at("theme").addEventListener("click", theme);
   chooseCourse();
@@ -118,14 +182,12 @@ const begin = async () => {
     cancelAnimationFrame(waiting);
     waiting = requestAnimationFrame(drawWindows);
   });
-  const session = await openSession().catch(() => ({ may_read: true, may_write: false }));
-  wireAlerts(session);
-  if (!session.may_read) {
-    showVerdict("unknown", "a token is needed");
-    showNotice(["Open the link with #token= that the dashboard printed when it started."]);
-    return;
-  }
-  start();
+  at("token-place").append(tokenForm("token", giveToken));
+  wireAlerts(giveToken);
+  // A page that nobody sees lets its connection go: browsers have six for a host over HTTP/1.1.
+  document.addEventListener("visibilitychange", () => (document.hidden ? stop() : enter()));
+  setInterval(showAge, 1000);
+  if (!document.hidden) enter();
 };
 
 // A link with another token, followed in the same tab.

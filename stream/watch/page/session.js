@@ -1,4 +1,4 @@
-// The token: it comes in the link behind "#token=", stays in this tab, and leaves the address bar.
+// The token: from the link behind "#token=" or typed; it stays in this tab and leaves the address bar.
 
 const NAME = "weir-token";
 
@@ -17,16 +17,9 @@ const headers = () => {
   return token ? { Authorization: `Bearer ${token}` } : {};
 };
 
-/** Take the token from the address, and return what this browser may do. */
-export const openSession = async () => {
-  fromAddress();
-  const may = await (await fetch("/api/session", { headers: headers() })).json();
-  if (may.may_write) await fetch("/api/session", { method: "POST", headers: headers() }); // a cookie to read with
-  else sessionStorage.removeItem(NAME); // of a dashboard that has been started again since
-  return may;
-};
+const sentence = (answer, said) => said.error || `The dashboard answered ${answer.status}.`;
 
-/** What the server answers, as JSON. Throws an error with its sentence. */
+/** What the server answers, as JSON. Throws an error with its sentence and status. */
 export const ask = async (path, body) => {
   const options = { headers: headers() };
   if (body !== undefined) {
@@ -41,6 +34,35 @@ export const ask = async (path, body) => {
     throw new Error("The dashboard does not answer.");
   }
   const said = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(said.error || `The dashboard answered ${answer.status}.`);
+  if (!answer.ok) throw Object.assign(new Error(sentence(answer, said)), { status: answer.status });
   return said;
+};
+
+/** Take the token from the address, and return what this browser may do. Throws as `ask`. */
+export const openSession = async () => {
+  fromAddress();
+  const may = await ask("/api/session");
+  if (may.may_write) await ask("/api/session", {}); // a cookie to read with
+  else sessionStorage.removeItem(NAME); // of a dashboard that has been started again since
+  return may;
+};
+
+/** Take a token that was typed. Returns what this browser may do with it. Throws as `ask`. */
+export const takeToken = async (token) => {
+  if (!/^[!-~]+$/.test(token)) return { may_read: false, may_write: false }; // no header can carry it
+  sessionStorage.setItem(NAME, token);
+  return openSession();
+};
+
+/** Why events are refused, as a sentence; null where they are not. They do not tell it themselves. */
+export const refusal = async (path) => {
+  const enough = new AbortController();
+  try {
+    const answer = await fetch(path, { signal: enough.signal });
+    return answer.ok ? null : sentence(answer, await answer.json().catch(() => ({})));
+  } catch {
+    return "The dashboard does not answer.";
+  } finally {
+    enough.abort(); // where they are not refused they have no end
+  }
 };

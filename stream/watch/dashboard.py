@@ -41,7 +41,7 @@ from stream.io.bus import Broker, BusError
 from stream.io.store import StoreReader, StoreUnavailable
 from stream.settings import Settings
 from stream.watch import figures
-from stream.watch.door import COOKIE, Door, Keys, is_loopback, new_token, token_of
+from stream.watch.door import Door, Keys, cookie_name, is_loopback, new_token, token_of
 from stream.watch.hub import Hub, TooManyPages
 from stream.watch.marking import Marking
 from stream.watch.pushing import EventStream
@@ -153,7 +153,7 @@ class _Routes:
         self._must_know_the_token(request)
         response = JSONResponse({"may_read": True, "may_write": True})
         response.set_cookie(
-            COOKIE,
+            cookie_name(request.headers),
             self._keys.cookie,
             max_age=_SESSION_SECONDS,
             httponly=True,

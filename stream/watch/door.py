@@ -147,9 +147,6 @@ class Door:
                 for name, value in _HEADERS.items():
                     answered[name] = value
                 answered.setdefault("Cache-Control", "no-store")
-                given = answered.get("set-cookie", "")
-                if given.startswith(f"{COOKIE}="):  # the routes know nothing of ports
-                    answered["set-cookie"] = cookie_name(headers) + given.removeprefix(COOKIE)
             await send(message)
 
         if _name(headers.get("host", "")) not in self._hosts:

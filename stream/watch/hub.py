@@ -121,9 +121,8 @@ class Hub:
         """Look again and again, until cancelled; not at all while no page is open."""
         while True:
             if not self._pages:
-                left = time.monotonic()
+                self._views, left = {}, time.monotonic()
                 await self._asked.wait()
-                self._views = {}
                 if time.monotonic() - left > _KEPT_SECONDS:
                     self._timelines = {}
             self._asked.clear()

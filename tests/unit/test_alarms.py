@@ -13,6 +13,7 @@ from stream.core.alarms import KINDS, Alarms, Finding, kind_of
 from stream.core.days import Days
 from stream.core.feature_watch import FeatureWatch
 from stream.core.label_gaps import LabelGaps
+from stream.core.scored import Bools, Floats, Scored
 from stream.core.windows import Windows
 
 NOW = datetime(2026, 1, 9, 12, tzinfo=UTC)
@@ -76,11 +77,16 @@ def days(
         alerts = np.arange(PER_HOUR) < round(share * PER_HOUR)
         scores = np.full(PER_HOUR, rate if announced is None else announced)
         times = np.full(PER_HOUR, HOUR * hour)
-        amounts = np.ones(PER_HOUR)
         state = {"model_position": 10 * learned, "learned_share": 0.1}
-        windows.decided(times, scores, alerts, amounts, state)
-        windows.labelled(times, scores, alerts, amounts, frauds)
+        windows.decided(scored(times, scores, alerts), state)
+        windows.labelled(scored(times, scores, alerts), frauds)
     return Days([windows], DAY * len(rates))
+
+
+def scored(times: Floats, scores: Floats, alerts: Bools) -> Scored:
+    """Columns of transactions of one amount."""
+    n = len(times)
+    return Scored(times, scores, alerts, np.ones(n), np.zeros((n, 2), dtype=np.int16))
 
 
 def holds(finding: Finding | None) -> bool | None:
@@ -107,9 +113,10 @@ def test_days_whose_labels_have_not_come_are_not_judged() -> None:
     one = np.ones(PER_HOUR)
     for hour in range(24 * 6):
         times = np.full(PER_HOUR, HOUR * hour)
-        windows.decided(times, 0.01 * one, one < 0, one, {})
+        quiet = scored(times, 0.01 * one, one < 0)
+        windows.decided(quiet, {})
         if hour < 24 * 4 + 6:
-            windows.labelled(times, 0.01 * one, one < 0, one, np.arange(PER_HOUR) < 2)
+            windows.labelled(quiet, np.arange(PER_HOUR) < 2)
     end = Days([windows], 6 * DAY).matured()
     assert end is not None
     # A tenth of the day may be missing.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from stream.io.store import StoreReader
 
 log = logging.getLogger("stream")
+
+T = TypeVar("T")
 
 EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_REJECTS, EXIT_REFUSED = range(6)
 EXITS = """\
@@ -376,6 +378,11 @@ def duration(text: str) -> timedelta:
     """Read a duration such as 90s, 30m, 1h or 7d."""
     from producers.options import duration as read
 
+    return _understood(read, text)
+
+
+def _understood(read: Callable[[str], T], text: str) -> T:
+    """What a reader of flags makes of a text, its complaint said as argparse wants it."""
     try:
         return read(text)
     except ValueError as error:
@@ -385,10 +392,7 @@ def duration(text: str) -> timedelta:
 def _moment(text: str) -> datetime | timedelta | None:
     from stream.shadow.request import moment
 
-    try:
-        return moment(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+    return _understood(moment, text)
 
 
 def _instant(text: str) -> datetime | None:
@@ -401,10 +405,7 @@ def _instant(text: str) -> datetime | None:
 def _key_name(text: str) -> str:
     from stream.shadow.request import name_of_key
 
-    try:
-        return name_of_key(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+    return _understood(name_of_key, text)
 
 
 def _count(text: str) -> int:

@@ -5,19 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from stream.core.intervals import share_interval
+from stream.core.merging import merge
 from stream.core.windows import measure
 from stream.events import Segment, WindowReport
 from stream.io.store import StoreReader
 
-_SUMS = (
-    *("transactions", "alerts", "labelled", "true_positives", "false_positives"),
-    *("true_negatives", "false_negatives", "amount", "amount_caught", "amount_missed"),
-    *("amount_false", "score_sum", "alert_score_sum", "labelled_score_sum"),
-    "labelled_log_loss_sum",
-)
 _IN_FORCE = ("threshold", "fraud_prior", "sampling_rate", "learned_share")
 _MOST_MARKS = 20_000
 
@@ -36,43 +32,26 @@ class Folded:
 
     def __init__(self) -> None:
         self.windows = 0
-        self._sums: dict[str, float] = dict.fromkeys(_SUMS, 0)
-        self._bins: dict[int, list[int]] = {}
-        self._segments: dict[str, dict[str, list[int]]] = {}
+        self._whole: WindowReport | None = None
         self._in_force: dict[str, list[float]] = {}
-        self._newest: WindowReport | None = None
+        self._position = 0
 
-    def add(self, report: WindowReport) -> None:
-        """Take in the report of a window; those of later windows come later."""
-        self.windows += 1
-        for name in _SUMS:
-            self._sums[name] += getattr(report, name)
-        for bin_, counts in report.histogram.items():
-            held = self._bins.setdefault(bin_, [0, 0, 0])
-            held[:] = [a + b for a, b in zip(held, counts, strict=True)]
-        for name, by_value in report.segments.items():
-            values = self._segments.setdefault(name, {})
-            for value, segment in by_value.items():
-                sums = values.setdefault(value, [0] * len(segment))
-                sums[:] = [a + b for a, b in zip(sums, segment, strict=True)]
+    def add(self, reports: Sequence[WindowReport]) -> None:
+        """Take in the reports of windows, oldest first; those of later windows come later."""
+        self.windows += len(reports)
+        held = [] if self._whole is None else [self._whole]
+        self._whole = merge([*held, *reports], reports[0].start, reports[0].seconds)
+        self._position = reports[-1].model_position
         for name in _IN_FORCE:
-            value = getattr(report, name)
-            low, high, _ = self._in_force.get(name, (value, value, value))
-            self._in_force[name] = [min(low, value), max(high, value), value]
-        self._newest = report
+            values = [getattr(report, name) for report in reports]
+            low, high, _ = self._in_force.get(name, (values[0],) * 3)
+            self._in_force[name] = [min(low, *values), max(high, *values), values[-1]]
 
     def asdict(self) -> dict[str, Any]:
         """Return measures with 90 % intervals, segments, and least, greatest and last in force."""
-        if self._newest is None:
+        whole = self._whole
+        if whole is None:
             return {"windows": 0}
-        whole = self._newest.model_copy(
-            update={
-                **self._sums,
-                "histogram": {b: (c[0], c[1], c[2]) for b, c in self._bins.items()},
-                "fraud_amounts": {},
-                "segments": {},
-            }
-        )
         found = measure([whole]).asdict()
         tp, fn = whole.true_positives, whole.false_negatives
         return {
@@ -85,10 +64,11 @@ class Folded:
                 name: dict(zip(("least", "greatest", "last"), values, strict=True))
                 for name, values in self._in_force.items()
             },
-            "model_position": self._newest.model_position,
+            "model_position": self._position,
         }
 
-    def _of_segments(self, whole: WindowReport) -> dict[str, list[dict[str, Any]]]:
+    @staticmethod
+    def _of_segments(whole: WindowReport) -> dict[str, list[dict[str, Any]]]:
         everyone = _rates(
             Segment(
                 whole.transactions,
@@ -101,10 +81,10 @@ class Folded:
         )
         return {
             name: [
-                _beside(everyone, {"value": value, **_rates(Segment(*counts))})
+                _beside(everyone, {"value": value, **_rates(counts)})
                 for value, counts in sorted(values.items(), key=lambda each: -each[1][0])
             ]
-            for name, values in sorted(self._segments.items())
+            for name, values in sorted(whole.segments.items())
         }
 
 
@@ -142,18 +122,14 @@ class Quality:
 
     def add(self, reports: Sequence[WindowReport]) -> None:
         """Take in windows, oldest first."""
-        for report in reports:
-            self.whole.add(report)
-            day = report.start.date().isoformat()
-            self.days.setdefault(day, Folded()).add(report)
-            self.marks.append(
-                Mark(
-                    report.model_position,
-                    report.fraud_prior,
-                    report.learned_share,
-                    report.threshold,
-                )
-            )
+        if not reports:
+            return
+        self.whole.add(reports)
+        for day, of_day in groupby(reports, key=lambda report: report.start.date().isoformat()):
+            self.days.setdefault(day, Folded()).add(list(of_day))
+        self.marks += [
+            Mark(r.model_position, r.fraud_prior, r.learned_share, r.threshold) for r in reports
+        ]
         del self.marks[:-_MOST_MARKS]
 
     def asdict(self) -> dict[str, Any]:

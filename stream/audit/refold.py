@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from stream.audit.quality import Mark
-from stream.audit.trail import MAX_EXAMPLE_BYTES
 from stream.core.decode import Reject, example
 from stream.core.model import Model
 from stream.evaluation.timeline import Moment, Timeline
 from stream.io.bus import Record
+from stream.io.training import MAX_EXAMPLE_BYTES
 from stream.settings import Settings
 
 _MOST_DRIFTS, _MOST_MOVES = 1_000, 1_000

@@ -15,8 +15,8 @@ from stream.core.decode import Reject, example
 from stream.core.severity import tier
 from stream.core.wire import AnyExample
 from stream.io.bus import BusUnavailable, Reader, Record, TopicPartition
+from stream.io.training import MAX_EXAMPLE_BYTES
 
-MAX_EXAMPLE_BYTES = 1_048_576
 _AT_ONCE = 2_000
 _PATIENCE_SECONDS = 30.0
 _DAY_SECONDS = 86_400

@@ -23,6 +23,7 @@ from stream.core.alarms import (
     Finding,
 )
 from stream.core.days import HISTORY_DAYS, Day, Days
+from stream.core.stability import stability_index
 
 Floats = NDArray[np.float64]
 
@@ -166,8 +167,6 @@ def precision_floor(days: Days, floor: float) -> Finding | None:
 def psi(newest: Floats, before: Floats) -> float | None:
     """Return the population stability index between counts by bin; None where there are few.
 
-    ``sum((p - q) * log(p / q))`` over the bins' shares, half a count added to each.
-
     >>> psi(np.array([500, 500]), np.array([5000, 5000]))
     0.0
     >>> psi(np.array([5, 5]), np.array([5000, 5000])) is None
@@ -175,8 +174,7 @@ def psi(newest: Floats, before: Floats) -> float | None:
     """
     if newest.sum() < 500 or before.sum() < 500:
         return None
-    p, q = ((counts + 0.5) / (counts + 0.5).sum() for counts in (newest, before))
-    return float(np.sum((p - q) * np.log(p / q)))
+    return stability_index(newest, before)
 
 
 def _grown(days: Days, end: int) -> bool:

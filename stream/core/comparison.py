@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,9 @@ from scipy.stats import binomtest
 from stream.core.detector import Decisions
 from stream.core.intervals import share_interval
 from stream.core.pending import Joined
-from stream.core.windows import log_loss, measure, score_bin
-from stream.events import FIRST, WindowReport
+from stream.core.scored import Scored
+from stream.core.windows import Windows, measure
+from stream.events import MAX_SECONDS, WindowReport
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -54,89 +54,36 @@ class Held:
         return self._scores[slots], self._alerts[slots]
 
 
-@dataclass(slots=True)
-class Tally:
-    """Counts of what one decider did: a window without an end."""
+class Decider:
+    """What one of the two decided and how it turned out: one window without an end."""
 
-    transactions: int = 0
-    alerts: int = 0
-    amount: float = 0.0
-    score_sum: float = 0.0
-    alert_score_sum: float = 0.0
-    labelled_score_sum: float = 0.0
-    labelled_log_loss_sum: float = 0.0
-    outcomes: NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, 2), np.int64))
-    """Labelled transactions by whether they are frauds and whether they were flagged."""
-    amounts: Floats = field(default_factory=lambda: np.zeros((2, 2)))
-    """The same in amounts."""
-    histogram: dict[int, list[int]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.windows = Windows(0, int(MAX_SECONDS), 1)
 
-    def decided(self, scores: Floats, alerts: Bools, amounts: Floats) -> None:
-        """Count what was decided."""
-        self.transactions += len(scores)
-        self.alerts += int(alerts.sum())
-        self.amount += float(amounts.sum())
-        self.score_sum += float(scores.sum())
-        self.alert_score_sum += float(scores[alerts].sum())
-        self._count(scores, 0, 1)
-
-    def labelled(
-        self, scores: Floats, alerts: Bools, amounts: Floats, frauds: Bools, *, times: int = 1
-    ) -> None:
-        """Count labels of what was decided; -1 times: take it back."""
-        self.labelled_score_sum += times * float(scores.sum())
-        self.labelled_log_loss_sum += times * float(log_loss(scores, frauds).sum())
-        at = frauds.astype(np.int64), alerts.astype(np.int64)
-        np.add.at(self.outcomes, at, times)
-        np.add.at(self.amounts, at, times * amounts)
-        self._count(scores[~frauds], 1, times)
-        self._count(scores[frauds], 2, times)
-
-    def _count(self, scores: Floats, column: int, times: int) -> None:
-        for bin_, count in Counter(score_bin(scores).tolist()).items():
-            self.histogram.setdefault(bin_, [0, 0, 0])[column] += times * count
+    @property
+    def transactions(self) -> int:
+        """Transactions decided."""
+        return measure(self._reports()).transactions
 
     def measures(self, false_alarm_cost: float | None = None) -> dict[str, float | None]:
         """Return what the counts say, with intervals (`core.intervals`) of precision and recall.
 
         `cost` is there where a false alarm is said to cost something.
         """
-        (tn, fp), (fn, tp) = self.outcomes.tolist()
-        (_, false), (missed, caught) = self.amounts.tolist()
-        report = WindowReport(
-            partition=0,
-            start=FIRST,
-            seconds=1,
-            transactions=self.transactions,
-            alerts=self.alerts,
-            labelled=tn + fp + fn + tp,
-            true_positives=tp,
-            false_positives=fp,
-            true_negatives=tn,
-            false_negatives=fn,
-            amount=self.amount,
-            amount_caught=caught,
-            amount_missed=missed,
-            amount_false=false,
-            score_sum=self.score_sum,
-            alert_score_sum=self.alert_score_sum,
-            labelled_score_sum=self.labelled_score_sum,
-            labelled_log_loss_sum=self.labelled_log_loss_sum,
-            histogram={b: (c[0], c[1], c[2]) for b, c in sorted(self.histogram.items())},
-            threshold=0.0,
-            fraud_prior=0.0,
-            sampling_rate=1.0,
-            learned_share=0.0,
-            model_position=0,
-        )
-        found = measure([report]).asdict()
+        measures = measure(self._reports())
+        found = measures.asdict()
+        tp, fp = measures.true_positives, measures.false_positives
         found["labelled_alerts"] = tp + fp
-        for name, hits, misses in (("precision", tp, fp), ("recall", tp, fn)):
+        for name, hits, misses in (("precision", tp, fp), ("recall", tp, measures.frauds - tp)):
             low, high = share_interval(hits, misses) or (None, None)
             found[f"{name}_lower"], found[f"{name}_upper"] = low, high
         if false_alarm_cost is not None:
-            found["cost"] = missed + false_alarm_cost * fp
+            found["cost"] = measures.amount_missed + false_alarm_cost * fp
         return found
+
+    def _reports(self) -> list[WindowReport]:
+        self.windows.touch()
+        return self.windows.changed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +121,7 @@ class Comparison:
 
     def __init__(self, graded_seconds: float, max_pending: int) -> None:
         self.graded_seconds = graded_seconds
-        self.in_force, self.challenger = Tally(), Tally()
+        self.in_force, self.challenger = Decider(), Decider()
         self.newest_seconds: float | None = None
         self._max_pending = max_pending
         self._held: dict[int, Held] = {}
@@ -189,38 +136,38 @@ class Comparison:
         amounts = np.array([tx.amount for tx in decisions.transactions], dtype=np.float64)
         self._held_of(partition).add(scores, flagged)
         rows = times >= self.graded_seconds
-        self.in_force.decided(scores[rows], flagged[rows], amounts[rows])
-        self.challenger.decided(decisions.scores[rows], decisions.alerts[rows], amounts[rows])
+        for of, given, alerts in (
+            (self.in_force, scores, flagged),
+            (self.challenger, decisions.scores, decisions.alerts),
+        ):
+            of.windows.decided(_scored(times, given, alerts, amounts).rows(rows), {})
         if len(times):
             newest = float(times.max())
             self.newest_seconds = max(self.newest_seconds or newest, newest)
 
     def labelled(self, partition: int, joined: Joined) -> None:
         """Take in labels that met a transaction of the challenger's."""
-        rows = joined.times_seconds >= self.graded_seconds
-        theirs = self._held_of(partition).at(joined.slots)
-        self._count(joined, theirs, ~joined.frauds, rows & joined.corrects, times=-1)
-        self._count(joined, theirs, joined.frauds, rows, times=1)
+        graded = joined.times_seconds >= self.graded_seconds
+        scores, flagged = self._held_of(partition).at(joined.slots)
+        for of, given, alerts in (
+            (self.in_force, scores, flagged),
+            (self.challenger, joined.scores, joined.alerts),
+        ):
+            scored = _scored(joined.times_seconds, given, alerts, joined.amounts)
+            for rows, count in (
+                (graded & ~joined.corrects, of.windows.labelled),
+                (graded & joined.corrects, of.windows.corrected),
+            ):
+                count(scored.rows(rows), joined.frauds[rows])
+        for rows, frauds, times in (
+            (graded, joined.frauds, 1),
+            (graded & joined.corrects, ~joined.frauds, -1),
+        ):
+            at = tuple(c[rows].astype(np.int64) for c in (frauds, flagged, joined.alerts))
+            np.add.at(self._both, at, times)
 
     def _held_of(self, partition: int) -> Held:
         return self._held.setdefault(partition, Held(self._max_pending))
-
-    def _count(
-        self,
-        joined: Joined,
-        theirs: tuple[Floats, Bools],
-        frauds: Bools,
-        rows: Bools,
-        *,
-        times: int,
-    ) -> None:
-        amounts, is_fraud = joined.amounts[rows], frauds[rows]
-        scores, alerts = joined.scores[rows], joined.alerts[rows]
-        in_force, flagged = theirs[0][rows], theirs[1][rows]
-        self.in_force.labelled(in_force, flagged, amounts, is_fraud, times=times)
-        self.challenger.labelled(scores, alerts, amounts, is_fraud, times=times)
-        at = tuple(each.astype(np.int64) for each in (is_fraud, flagged, alerts))
-        np.add.at(self._both, at, times)
 
     def apart(self) -> Disagreement:
         """Return what they disagree on."""
@@ -233,6 +180,11 @@ class Comparison:
             frauds_by_chance=_by_chance(frauds[1][0], frauds[0][1]),
             false_by_chance=_by_chance(legitimate[1][0], legitimate[0][1]),
         )
+
+
+def _scored(times: Floats, scores: Floats, alerts: Bools, amounts: Floats) -> Scored:
+    """The columns as windows take them; parts of the stream are not told apart."""
+    return Scored(times, scores, alerts, amounts, np.zeros((len(times), 2), dtype=np.int16))
 
 
 def _by_chance(only_first: int, only_second: int) -> float:

@@ -34,6 +34,8 @@ class Why(NamedTuple):
     reasons: tuple[Reason, ...]
     members: dict[str, float]
     """Probability of fraud by each member that had a say."""
+    weights: dict[str, float]
+    """Each member's share of the vote."""
     activity: tuple[Activity, ...]
     """What its accounts did before, newest first."""
 
@@ -134,7 +136,11 @@ class Detector:
         found = reasons(names, rows, usual, partial(self.model.log_odds, names))
         members = self.model.opinions(names, rows)
         activity = [_activity(shard, batch[i].transaction_id) for i in at.tolist()]
-        return [Why(*told) for told in zip(found, members, activity, strict=True)]
+        weights = self.model.weights()
+        return [
+            Why(why, said, weights, did)
+            for why, said, did in zip(found, members, activity, strict=True)
+        ]
 
     def on_labels(
         self, partition: int, batch: Sequence[AnyLabel], before: Before | None = None

@@ -11,6 +11,7 @@ from scipy.special import expit
 
 from stream.core.past import LEAST_BLOCKS, Past, weights_of
 from stream.core.shift import fit, moved
+from stream.core.stability import stability_index
 from stream.core.tally import LOG_ODDS, Tally
 
 LEAST_ALERTS = 30
@@ -97,7 +98,7 @@ def _moved(past: Past, *, alerts: bool) -> list[str]:
 def _unlike(target: Tally, past: Past) -> Iterator[str]:
     """Whether scores are distributed otherwise: the population stability index over ten classes.
 
-    See Siddiqi, "Credit risk scorecards" (2006), for the index and its limit. Where blocks of the
+    Its limit is that of Siddiqi, "Credit risk scorecards" (2006). Where blocks of the
     past differ as much among themselves, it says nothing.
     """
     whole = past.blocks.scored.sum(axis=0)
@@ -107,11 +108,11 @@ def _unlike(target: Tally, past: Past) -> Iterator[str]:
     classes = np.minimum((share * _CLASSES).astype(np.int64), _CLASSES - 1)
 
     def index(of: Floats) -> float:
-        p, q = (
-            (np.bincount(classes, counts, minlength=_CLASSES) + 0.5) / (counts.sum() + _CLASSES / 2)
+        newer, older = (
+            np.bincount(classes, counts, minlength=_CLASSES).astype(np.float64)
             for counts in (of, whole)
         )
-        return float(((p - q) * np.log(p / q)).sum())
+        return stability_index(newer, older)
 
     found, usual = index(target.scored), max(index(block) for block in past.blocks.scored)
     if found > max(UNLIKE, 2 * usual):

@@ -370,13 +370,7 @@ def measure(reports: Sequence[WindowReport], beta: float = 1.0) -> Measures:
     frauds = tp + fn
     recall, specificity = _ratio(tp, frauds), _ratio(tn, tn + fp)
     both = None if recall is None or specificity is None else (recall, specificity)
-    bins: dict[int, list[int]] = {}
-    for report in reports:
-        for bin_, (_, legitimate, fraud) in report.histogram.items():
-            counts = bins.setdefault(bin_, [0, 0])
-            counts[0] += legitimate
-            counts[1] += fraud
-    ranked = [bins[bin_] for bin_ in sorted(bins, reverse=True)]
+    ranked = ranked_labels(reports)
     return Measures(
         transactions=transactions,
         alerts=alerts,
@@ -402,6 +396,17 @@ def measure(reports: Sequence[WindowReport], beta: float = 1.0) -> Measures:
         amount_missed=total("amount_missed"),
         amount_false=total("amount_false"),
     )
+
+
+def ranked_labels(reports: Sequence[WindowReport]) -> list[list[int]]:
+    """Return labelled legitimate transactions and frauds by score bin, highest score first."""
+    bins: dict[int, list[int]] = {}
+    for report in reports:
+        for bin_, (_, legitimate, fraud) in report.histogram.items():
+            counts = bins.setdefault(bin_, [0, 0])
+            counts[0] += legitimate
+            counts[1] += fraud
+    return [bins[bin_] for bin_ in sorted(bins, reverse=True)]
 
 
 def f_beta(tp: float, fp: float, fn: float, beta: float) -> float | None:

@@ -23,10 +23,8 @@ class Outputs:
         self._settings = settings
         self._clock = clock
 
-    def alerts(
-        self, outcome: Outcome, model_position: int, weights: Mapping[str, float]
-    ) -> list[Alert]:
-        """Return an alert for each transaction flagged; `weights` are those of the members."""
+    def alerts(self, outcome: Outcome, model_position: int) -> list[Alert]:
+        """Return an alert for each transaction flagged."""
         now = datetime.fromtimestamp(self._clock(), UTC)
         alerts = []
         for decisions in outcome.decisions.values():
@@ -46,7 +44,6 @@ class Outputs:
                         score=float(decisions.scores[row]),
                         threshold=float(decisions.thresholds[row]),
                         model_position=model_position,
-                        weights=dict(weights),
                         **why._asdict(),
                     )
                 )

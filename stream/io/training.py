@@ -16,7 +16,7 @@ from stream.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_MAX_EXAMPLE_BYTES = 1_048_576
+MAX_EXAMPLE_BYTES = 1_048_576
 _PATIENCE_SECONDS = 5.0
 _PROGRESS_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
@@ -117,7 +117,7 @@ class TrainingLog:
     def _fetch(self, timeout_seconds: float) -> bool:
         """Read one poll's worth; return whether anything waits to be learned."""
         for record in self._reader.poll(self._settings.max_batch, timeout_seconds):
-            found = example(record.value, _MAX_EXAMPLE_BYTES)
+            found = example(record.value, MAX_EXAMPLE_BYTES)
             if isinstance(found, Reject):
                 log.error("training log, offset %d is passed over: %s", record.offset, found.reason)
             self._read.append((record.offset + 1, None if isinstance(found, Reject) else found))

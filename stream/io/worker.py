@@ -230,8 +230,7 @@ class Worker:
 
     def _handle(self, batch: Batch) -> None:
         outcome = handle(self.detector, batch)
-        model = self.detector.model
-        alerts = self._outputs.alerts(outcome, model.position, model.weights())
+        alerts = self._outputs.alerts(outcome, self.detector.model.position)
         outputs = self._outputs.messages(outcome, alerts, self._positions, self.detector.state())
         ends = self._commit(outputs, outcome.positions)
         if ends is None:

@@ -10,11 +10,11 @@ from threading import Event
 from stream.core.decode import Reject, example
 from stream.core.detector import Detector
 from stream.io.bus import BusUnavailable, Reader, TopicPartition
+from stream.io.training import MAX_EXAMPLE_BYTES
 from stream.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_MAX_EXAMPLE_BYTES = 1_048_576
 _AT_ONCE = 1_000
 _PATIENCE_SECONDS = 30.0
 
@@ -72,7 +72,7 @@ class Past:
                 return
             until = time.monotonic() + _PATIENCE_SECONDS
             self._waiting = self._waiting[len(ready) :]
-            found = [example(value, _MAX_EXAMPLE_BYTES) for _, value in ready]
+            found = [example(value, MAX_EXAMPLE_BYTES) for _, value in ready]
             mine = [
                 each
                 for each in found

@@ -20,13 +20,14 @@ from stream.core.intervals import (
 )
 from stream.core.merging import merge_segments
 from stream.core.segments import BANDS
-from stream.core.windows import Measures, measure
+from stream.core.severity import tier
+from stream.core.windows import Measures, measure, ranked_labels
 from stream.events import Alert, ChallengerReport, Mark, Segment, WindowReport
 from stream.watch import words
 from stream.watch.snapshot import Snapshot, Span
 from stream.watch.timeline import RANGES
 from stream.watch.tradeoff import tradeoff
-from stream.watch.verdict import behind_seconds, severity, verdict
+from stream.watch.verdict import behind_seconds, verdict
 
 Values = dict[str, Any]
 
@@ -93,7 +94,7 @@ def now(snapshot: Snapshot, changes: Sequence[Values]) -> Values:
             "threshold": model.threshold,
             "reason": model.threshold_reason,
             "fraud_prior": model.fraud_prior,
-            "severity": severity(model.fraud_prior),
+            "severity": tier(model.fraud_prior),
             "one_in": words.one_in(model.fraud_prior),
             "sampling_rate": model.sampling_rate,
             "learned_share": model.learned_share,
@@ -188,9 +189,7 @@ def alerts(shown: Sequence[Alert], marks: Mapping[str, Mark]) -> Values:
         "alerts": [
             {
                 **_brief(alert),
-                "reasons": list(dict.fromkeys(map(words.reason_in_words, alert.reasons)))[
-                    :_REASONS
-                ],
+                "reasons": words.told_apart(alert.reasons, _REASONS),
                 "mark": _mark(marks.get(alert.alert_id)),
             }
             for alert in shown
@@ -253,13 +252,7 @@ def _intervals(measures: Measures, reports: Sequence[WindowReport]) -> Values:
 
 
 def _ranked_interval(reports: Sequence[WindowReport]) -> Interval | None:
-    counts: dict[int, list[int]] = {}
-    for report in reports:
-        for bin_, (_, legitimate, frauds) in report.histogram.items():
-            into = counts.setdefault(bin_, [0, 0])
-            into[0] += legitimate
-            into[1] += frauds
-    ranked = [counts[bin_] for bin_ in sorted(counts, reverse=True)]
+    ranked = ranked_labels(reports)
     table = np.array(ranked, dtype=np.float64).reshape(len(ranked), 2)
     return _average_precision_interval(table.tobytes())
 

@@ -61,16 +61,3 @@ def behind_seconds(snapshot: Snapshot) -> float | None:
         return 0.0
     rate = sum(report.transactions_per_second for report in snapshot.live)
     return lag / rate if rate > 0 else None
-
-
-def severity(fraud_prior: float) -> str:
-    """Say how far from balanced the classes are.
-
-    >>> severity(0.3), severity(0.1), severity(0.02), severity(0.001)
-    ('balanced', 'mild', 'moderate', 'severe')
-    """
-    if fraud_prior > 1 / 6:
-        return "balanced"
-    if fraud_prior >= 1 / 21:
-        return "mild"
-    return "moderate" if fraud_prior >= 1 / 101 else "severe"

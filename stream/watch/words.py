@@ -165,8 +165,13 @@ def reason_in_words(reason: Reason) -> str:
 
 
 def reasons_in_words(reasons: Sequence[Reason], most: int) -> str:
+    """Say the strongest reasons, one behind the other, as `told_apart` has them."""
+    return ", ".join(told_apart(reasons, most))
+
+
+def told_apart(reasons: Sequence[Reason], most: int) -> list[str]:
     """Say the strongest reasons, each once: two half-lives of one history read alike."""
-    return ", ".join(list(dict.fromkeys(map(reason_in_words, reasons)))[:most])
+    return list(dict.fromkeys(map(reason_in_words, reasons)))[:most]
 
 
 def members(weights: Mapping[str, float]) -> str:

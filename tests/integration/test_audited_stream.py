@@ -22,8 +22,8 @@ from stream.events import Label, utc
 from stream.io.bus import Message, connect
 from stream.io.local_redis import LocalRedisServer
 from stream.io.store import StoreUnavailable, StoreWriter
-from stream.io.worker import Worker
 from stream.settings import Settings
+from tests.servers.worker import worked_through
 from tests.streams import everything, label, labels, rows, settings
 
 ROWS = rows(3_000, clients=600)
@@ -63,16 +63,12 @@ def _json(event: Any) -> bytes:
 
 def work(of: Settings) -> None:
     """Run a worker over all there is, with its reports in Redis."""
-    until_end = Event()
-    until_end.set()
     store = StoreWriter(
         of.redis, of.redis_prefix, worker="one", window_expiry_seconds=of.window_expiry_seconds
     )
-    worker = Worker(of, connect(of.bus), store, member="one")
     try:
-        worker.run(Event(), until_end)
+        worked_through(of, store)
     finally:
-        worker.close()
         store.close(timeout_seconds=20.0)
 
 

@@ -23,7 +23,6 @@ from stream.events import ChallengerReport, Decided, utc
 from stream.io.bus import Message, TopicPartition, connect
 from stream.io.local_redis import LocalRedisServer
 from stream.io.store import Keys, StoreReader
-from stream.io.worker import Worker
 from stream.settings import Settings
 from stream.shadow import ReplayError
 from stream.shadow.beginning import Beginnings
@@ -32,7 +31,7 @@ from stream.shadow.command import run_replay
 from stream.shadow.course import Course
 from stream.shadow.past import Past
 from stream.shadow.request import request_of
-from tests.servers.worker import Memory
+from tests.servers.worker import worked_through
 from tests.streams import everything, labels, rows, settings, topics
 
 DELAY = timedelta(hours=3)
@@ -63,7 +62,7 @@ def stream(tmp_path_factory: pytest.TempPathFactory, redis: str) -> Settings:
     made = settings(bus=f"sqlite:///{folder / 'bus.db'}", redis=redis)
     connect(made.bus).create_topics(topic_specs(made))
     publish(made, ROWS)
-    work(made)
+    worked_through(made)
     return made
 
 
@@ -87,17 +86,6 @@ def publish(of: Settings, table: Sequence[Row]) -> None:
     publisher = connect(of.bus).publisher()
     publisher.publish([message for _, message in sorted(events, key=lambda each: each[0])])
     publisher.close()
-
-
-def work(of: Settings) -> None:
-    """Run a worker over all there is, and close it."""
-    until_end = Event()
-    until_end.set()
-    worker = Worker(of, connect(of.bus), Memory(), member="one")
-    try:
-        worker.run(Event(), until_end)
-    finally:
-        worker.close()
 
 
 def replayed(
@@ -168,7 +156,7 @@ def decided_once_more(of: Settings, since: datetime | None, *, from_log: bool) -
 def test_the_settings_in_force_give_every_score_and_threshold_again(chosen: Settings) -> None:
     """Bit for bit: the same code, batches, labels and order of examples."""
     publish(chosen, ROWS)
-    work(chosen)
+    worked_through(chosen)
     found = scored(chosen)
     assert len(found) == len(ROWS)
     assert decided_once_more(chosen, None, from_log=False) == found
@@ -182,7 +170,7 @@ def test_so_does_a_committee_over_several_partitions_and_runs_of_the_worker(
     connect(bus).create_topics(topic_specs(chosen))
     for begin in (0, 1_200):
         publish(chosen, ROWS[begin : begin + 1_200])
-        work(chosen)
+        worked_through(chosen)
     assert decided_once_more(chosen, None, from_log=False) == scored(chosen)
 
 
@@ -207,7 +195,7 @@ def test_a_replay_writes_to_no_topic_joins_no_group_and_leaves_the_keys_of_other
     chosen: Settings, redis: str, unique: str
 ) -> None:
     publish(chosen, ROWS)
-    work(chosen)
+    worked_through(chosen)
     client = Redis.from_url(redis, decode_responses=True)
     client.set(f"{unique}:windows", "untouched")
     inputs = [chosen.transactions_topic, chosen.labels_topic]
@@ -279,7 +267,7 @@ def test_second_copies_and_what_cannot_be_read_are_not_decided_once_more(
         [Message(chosen.transactions_topic, b"key", value) for value in (*values, b"rubbish")]
     )
     publisher.close()
-    work(chosen)
+    worked_through(chosen)
     report = replayed(chosen, since=utc(since), warm=timedelta())
     assert report.challenger["transactions"] == report.in_force["transactions"] == len(fresh)
 
@@ -310,7 +298,7 @@ def test_what_the_topics_no_longer_hold_is_said_with_the_moment_from_which_they_
 ) -> None:
     """As after retention: the transactions begin later, the decisions topic does not."""
     publish(chosen, ROWS)
-    work(chosen)
+    worked_through(chosen)
     broker = connect(chosen.bus)
     reader = broker.reader()
     whole = reader.beginning
@@ -343,12 +331,12 @@ def test_a_replay_that_follows_goes_on_with_what_is_decided_meanwhile(
     chosen = settings(bus=f"sqlite:///{tmp_path / 'bus.db'}", redis=redis)
     connect(chosen.bus).create_topics(topic_specs(chosen))
     publish(chosen, ROWS[:1_000])
-    work(chosen)
+    worked_through(chosen)
     stop = Event()
 
     def more() -> None:
         publish(chosen, ROWS[1_000:1_400])
-        work(chosen)
+        worked_through(chosen)
         Timer(5.0, stop.set).start()
 
     Timer(0.5, more).start()

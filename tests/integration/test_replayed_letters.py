@@ -14,10 +14,9 @@ from kafka import TopicPartition as KafkaPartition
 from stream.__main__ import topic_specs
 from stream.io.bus import BusError, Message, TooManyRejects, connect
 from stream.io.dead_letters import REPLAYED_FROM, Tally, Wanted, is_note, letter, replay
-from stream.io.worker import Worker
 from stream.settings import Settings
 from tests.servers.kafka import LocalKafka
-from tests.servers.worker import Memory
+from tests.servers.worker import worked_through
 from tests.streams import everything, labels, rows, settings, topics
 
 ROWS = rows(200)
@@ -42,14 +41,7 @@ def publish(of: Settings, *messages: Message) -> None:
 
 def run(of: Settings) -> Counter[str]:
     """Run a worker over all there is; return its counts."""
-    until_end = Event()
-    until_end.set()
-    worker = Worker(of, connect(of.bus), Memory(), member="one")
-    try:
-        worker.run(Event(), until_end)
-    finally:
-        worker.close()
-    return Counter(worker.reporting.counts)
+    return Counter(worked_through(of).reporting.counts)
 
 
 def replayed(

@@ -9,13 +9,16 @@ from collections.abc import Iterable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stream.core.model import Model
 from stream.events import Alert, Example, LiveReport, WindowReport
 from stream.settings import Settings
+
+if TYPE_CHECKING:
+    from stream.io.worker import Worker
 
 _context = multiprocessing.get_context("forkserver")
 
@@ -38,6 +41,21 @@ class Memory:
 
     def put_alerts(self, alerts: Sequence[Alert]) -> None:
         self.alerts += alerts
+
+
+def worked_through(settings: Settings, store: Any = None) -> Worker:
+    """Run a worker here over all there is; return it, closed."""
+    from stream.io.bus import connect
+    from stream.io.worker import Worker
+
+    until_end = Event()
+    until_end.set()
+    worker = Worker(settings, connect(settings.bus), store or Memory(), member="one")
+    try:
+        worker.run(Event(), until_end)
+    finally:
+        worker.close()
+    return worker
 
 
 def start(

@@ -28,19 +28,10 @@ from stream.watch.door import new_token, token_of
 from stream.watch.marking import Marking
 from stream.watch.snapshot import Snapshot
 from stream.watch.verdict import verdict
-from tests.unit.test_terminal import NOW, alert, labelled, live, window
+from tests.unit.test_terminal import NOW, REPORTS, alert, labelled, live
 
 TOKEN = "a-token-for-the-tests"  # noqa: S105
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-REPORTS = [*(labelled(hour, p) for hour in range(3) for p in (0, 1)), window(3), window(3, 1)]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LocalRedisServer]:
-    local = LocalRedisServer(prefer="fakeredis")
-    local.start()
-    yield local
-    local.stop()
 
 
 def put(server: LocalRedisServer, prefix: str, **changes: Any) -> None:

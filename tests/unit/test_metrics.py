@@ -30,19 +30,10 @@ from stream.watch.metrics import (
 )
 from stream.watch.snapshot import Watcher
 from tests.servers.kafka import free_port
-from tests.unit.test_terminal import alarm, labelled, live, window
+from tests.unit.test_terminal import REPORTS, alarm, live
 
 DEFINED = (*OF_WORKER, *OF_PARTS, *OF_STREAM, *OF_RECENT)
 NAMES = [*(metric.name for metric in DEFINED), REDIS_UP]
-REPORTS = [*(labelled(hour, p) for hour in range(3) for p in (0, 1)), window(3), window(3, 1)]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LocalRedisServer]:
-    local = LocalRedisServer(prefer="fakeredis")
-    local.start()
-    yield local
-    local.stop()
 
 
 @contextmanager

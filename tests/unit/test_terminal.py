@@ -59,6 +59,10 @@ def labelled(hour: int, partition: int = 0, **changes: object) -> WindowReport:
     return window(hour, partition, **(values | changes))
 
 
+REPORTS = [*(labelled(hour, p) for hour in range(3) for p in (0, 1)), window(3), window(3, 1)]
+"""Of two partitions: three windows whose labels have come, and one that waits for its own."""
+
+
 def live(worker: str = "w1", **changes: object) -> LiveReport:
     values: dict[str, object] = _zeros(LiveReport)
     values |= {

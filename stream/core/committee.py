@@ -233,15 +233,17 @@ class Committee(base.Classifier):
     def _take(self, example: Told) -> None:
         self._waiting.append(example)
         if len(self._waiting) == self.block:
-            self.learn_block(self._waiting)
+            self.learn_block(self._waiting, *as_rows([x for x, _, _, _ in self._waiting]))
             self._waiting.clear()
 
-    def learn_block(self, block: Sequence[Told]) -> list[float]:
+    def learn_block(
+        self, block: Sequence[Told], names: tuple[Hashable, ...], rows: Rows
+    ) -> list[float]:
         """Learn `block` examples and return the probabilities from just before.
 
-        For whoever holds the examples of a block anyway; `learn_one` collects them itself.
+        For whoever holds the examples of a block anyway, and as rows (`as_rows`); `learn_one`
+        collects them itself.
         """
-        names, rows = _as_rows([x for x, _, _, _ in block])
         votes = self.votes(names, rows)
         scores: list[float] = self.probabilities(votes).tolist()
         changed: set[str] = set()
@@ -275,7 +277,7 @@ class Committee(base.Classifier):
         return scores
 
     def predict_proba_one(self, x: FeatureDict, **kwargs: Any) -> dict[Label, float]:  # noqa: ARG002
-        fraud = float(self.probabilities(self.votes(*_as_rows([x])))[0])
+        fraud = float(self.probabilities(self.votes(*as_rows([x])))[0])
         return {False: 1.0 - fraud, True: fraud}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -418,12 +420,14 @@ class _Recent:
         return self._votes[span].astype(np.float64), self._frauds[span], self._weights[span]
 
 
-def _as_rows(examples: Sequence[FeatureDict]) -> tuple[tuple[Hashable, ...], Rows]:
+def as_rows(examples: Sequence[FeatureDict]) -> tuple[tuple[Any, ...], Rows]:
     """Return the features that there are, and the examples as rows of them; NaN: has none such."""
-    names = tuple(dict.fromkeys(name for x in examples for name in x))
+    names = tuple(examples[0])
+    if any(tuple(x) != names for x in examples):
+        names = tuple(dict.fromkeys(name for x in examples for name in x))
     rows = np.empty((len(examples), len(names)), dtype=np.float32)
     for row, x in zip(rows, examples, strict=True):
-        if tuple(x) == names:
+        if len(x) == len(names) and tuple(x) == names:
             with suppress(TypeError, ValueError):  # a value that is no number
                 row[:] = list(x.values())
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 KIND = "type"
 """The family of what kind of transaction it is: a reason stands against the habit of its kind."""
@@ -30,6 +31,7 @@ _FAMILIES = {
 _FAMILY_OF = {feature: family for family, members in _FAMILIES.items() for feature in members}
 
 
+@lru_cache(maxsize=1024)
 def family(name: str) -> str:
     """Return the family of a feature; one of nobody else's kind is a family of its own.
 

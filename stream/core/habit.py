@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +30,11 @@ class Habit:
 
     Examples
     --------
-    >>> habit = Habit(half_life=1e9)
-    >>> habit.learn({"type_A": 1.0, "type_B": 0.0, "busy": 8.0}, weight=950)
-    >>> habit.learn({"type_A": 0.0, "type_B": 1.0, "busy": 2.0}, weight=950)
+    >>> habit, names = Habit(half_life=1e9), ("type_A", "type_B", "busy")
+    >>> rows = np.array([[1.0, 0.0, 8.0], [0.0, 1.0, 2.0]], dtype=np.float32)
+    >>> habit.learn(names, rows, np.array([950.0, 950.0]))
     >>> one_of_b = np.array([[0.0, 1.0, 9.0]], dtype=np.float32)
-    >>> habit.usual(("type_A", "type_B", "busy"), one_of_b)[0].round(3).tolist()
+    >>> habit.usual(names, one_of_b)[0].round(3).tolist()
     [0.025, 0.975, 2.15]
     """
 
@@ -43,17 +43,20 @@ class Habit:
         self._all = _Mean()
         self._of_kind: dict[str, _Mean] = {}
 
-    def learn(self, features: Mapping[str, float], weight: float) -> None:
-        """Take in a legitimate example that stands for `weight` transactions."""
-        names = tuple(features)
-        values = np.fromiter(features.values(), dtype=np.float64, count=len(names))
-        self._all.learn(names, values, weight, self.half_life)
-        kind = next((name for name in _kinds(names) if features[name] >= 0.5), None)
-        if kind is not None:
-            mean = self._of_kind.setdefault(kind, _Mean())
-            mean.learn(names, values, weight, self.half_life)
+    def learn(self, names: tuple[str, ...], rows: Rows, weights: Floats) -> None:
+        """Take in legitimate examples, shape (n, d), that stand for `weights` transactions, (n,).
 
-    def usual(self, names: Sequence[str], rows: Rows) -> Floats:
+        The oldest first: one after the other comes to the same. NaN, a feature that an example
+        does not have, changes nothing.
+        """
+        self._all.learn(names, rows, weights, self.half_life)
+        for kind in _kinds(names):
+            these = rows[:, names.index(kind)] >= 0.5
+            if these.any():
+                mean = self._of_kind.setdefault(kind, _Mean())
+                mean.learn(names, rows[these], weights[these], self.half_life)
+
+    def usual(self, names: tuple[str, ...], rows: Rows) -> Floats:
         """Return the habit of the kind of each row, shape (n, d); NaN: nothing is known."""
         usual = np.tile(self._all.of(names), (len(rows), 1))
         for kind in _kinds(names):
@@ -73,20 +76,27 @@ class _Mean:
         self._names: tuple[str, ...] = ()
         self._means = np.empty(0)
 
-    def learn(
-        self, names: tuple[str, ...], values: Floats, weight: float, half_life: float
-    ) -> None:
-        self.weight = self.weight * 0.5 ** (weight / half_life) + weight
-        if names != self._names:  # one that is new begins with its first value
-            means = dict(zip(names, values.tolist(), strict=True))
-            means = means | dict(zip(self._names, self._means.tolist(), strict=True))
-            self._names, self._means = names, np.array([means[name] for name in names])
-        self._means += weight / self.weight * (values - self._means)
+    def learn(self, names: tuple[str, ...], rows: Rows, weights: Floats, half_life: float) -> None:
+        if not len(rows):
+            return
+        if names != self._names:
+            self._names, self._means = names, self.of(names)
+        unknown = np.isnan(self._means)
+        if unknown.any():  # what is new begins with its first value
+            first = rows[np.argmax(~np.isnan(rows), axis=0), np.arange(len(names))]
+            self._means[unknown] = first[unknown]
+        since = np.cumsum(weights[::-1])[::-1] - weights  # what has come after each
+        counted = weights * 0.5 ** (since / half_life)
+        held = self.weight * 0.5 ** (float(weights.sum()) / half_life)
+        self.weight = held + float(counted.sum())
+        away = rows - self._means
+        away[np.isnan(away)] = 0.0
+        self._means += counted @ away / self.weight
 
     def of(self, names: Sequence[str]) -> Floats:
         means = dict(zip(self._names, self._means.tolist(), strict=True))
         return np.array([means.get(name, np.nan) for name in names])
 
 
-def _kinds(names: Sequence[str]) -> list[str]:
+def _kinds(names: tuple[str, ...]) -> list[str]:
     return [name for name in names if family(name) == KIND]

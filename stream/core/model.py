@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 
 import numpy as np
 
+from stream.core.committee import Told, as_rows
 from stream.core.features import Floats, Rows
 from stream.core.habit import Habit
 from stream.core.learners import committee, log_rate, log_rates
@@ -56,18 +57,22 @@ class Model:
         self._count(example)
         self._block.append(example)
         if len(self._block) == self.committee.block:
-            scores = self.committee.learn_block(
-                [
-                    (dict(each.features.items()), each.is_fraud, each.weight, _replaces(each))
-                    for each in self._block
-                ]
-            )
-            for each, score in zip(self._block, scores, strict=True):
-                self.judge(each, score)
+            self._learn_block()
             self._block.clear()
-        if not example.is_fraud:
-            self.habit.learn(example.features, example.weight)
         self.learned += 1
+
+    def _learn_block(self) -> None:
+        block = self._block
+        told: list[Told] = [
+            (dict(e.features.items()), e.is_fraud, e.weight, _replaces(e)) for e in block
+        ]
+        names, rows = as_rows([features for features, _, _, _ in told])
+        scores = self.committee.learn_block(told, names, rows)
+        for example, score in zip(block, scores, strict=True):
+            self.judge(example, score)
+        usual = [at for at, example in enumerate(block) if not example.is_fraud]
+        weights = np.array([block[at].weight for at in usual])
+        self.habit.learn(names, rows[usual], weights)
 
     def _count(self, example: AnyExample) -> None:
         """Count an example in the class priors: a correction in the place of what it corrects."""

@@ -11,6 +11,7 @@ therefore that of windows as long that end at the same time of day.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -21,7 +22,7 @@ from benchmarks.ranking.streams import DAY, Bools, Floats, Stream
 from stream.core.windows import ranked_average_precision
 
 BLOCK = 5_000
-"""Transactions to a block, and matured labels within which the ranking must be back."""
+"""Matured labels to a block: within the first, ranking must be back and calibration may be off."""
 STRIDE = 500
 WINDOW = 5_000
 """Transactions over which the rolling average precision is taken."""
@@ -36,8 +37,8 @@ class Recovery:
     transactions. `lowest` and `after` are shares of the level before, at the lowest point of the
     first 2 `BLOCK` labels and in the mean of the last `BLOCK`; `back_after` is how many labels had
     matured when that share was back at `BACK`; 0: it never fell below, None: never back.
-    `calibration_before` and `calibrations` are mean score over fraud rate, the latter by block of
-    `BLOCK` transactions from the change on.
+    `calibration_before` and `calibrations` are mean score over fraud rate, the latter by blocks:
+    the transactions that were scored while `BLOCK` more labels matured, from the change on.
     """
 
     before: float
@@ -58,29 +59,25 @@ def recovery(runs: Sequence[tuple[Stream, Floats]]) -> Recovery:
 
     Raises `ValueError` for a stream that does not change.
     """
-    curves, before, since, blind = [], [], [], []
+    curves, before, blocks, blind = [], [], [], []
     for stream, scores in runs:
         first, changed = int(np.flatnonzero(stream.graded)[0]), _changed_row(stream)
         curves.append(rolling(stream, scores))
         before.append((scores[first:changed], stream.frauds[first:changed]))
-        since.append((scores[changed:], stream.frauds[changed:]))
-        blind.append(int(np.searchsorted(matured_at(stream), 1)) - changed)
+        matured = matured_at(stream)[changed:]
+        ends = changed + np.searchsorted(matured, np.arange(0, matured[-1] + 1, BLOCK))
+        blocks.append([(scores[a:b], stream.frauds[a:b]) for a, b in itertools.pairwise(ends)])
+        blind.append(int(np.searchsorted(matured, 1)))
     steps = min(len(precision) for precision, _ in curves)
     precision, level = np.mean([[side[:steps] for side in curve] for curve in curves], axis=0)
     share = precision / level
-    blocks = range(0, min(len(scores) for scores, _ in since) - BLOCK + 1, BLOCK)
     return Recovery(
         before=float(level.mean()),
         lowest=float(share[: 2 * BLOCK // STRIDE].min()),
         after=float(share[-BLOCK // STRIDE :].mean()),
         back_after=back_after(share, BACK),
         calibration_before=_calibration(before),
-        calibrations=tuple(
-            _calibration(
-                [(scores[at : at + BLOCK], truth[at : at + BLOCK]) for scores, truth in since]
-            )
-            for at in blocks
-        ),
+        calibrations=tuple(_calibration(parts) for parts in zip(*blocks, strict=False)),
         blind_labels=round(float(np.mean(blind))),
     )
 

@@ -193,7 +193,7 @@ def test_recovery_is_counted_in_labels_from_the_change_on() -> None:
     assert found.lowest < 0.2
     assert found.back_after is not None
     assert 2_000 < found.back_after <= 7_000
-    assert len(found.calibrations) == (40_000 - 15_000) // 5_000
+    assert len(found.calibrations) == (40_000 - 15_000 - 1_000) // 5_000
     assert [round(c or 0, 2) for c in found.calibrations[:2]] == [1.0, 1.0]
 
 

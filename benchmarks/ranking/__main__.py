@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks.ranking import anchors, drift, report, results, rows, sources
 from benchmarks.ranking.described import Described
-from benchmarks.ranking.grades import grade
+from benchmarks.ranking.grades import grade, mean
 from benchmarks.ranking.streams import Stream
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
@@ -51,7 +51,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--transactions", type=int, metavar="N", help="read no more of each stream")
     made.add_argument("--days", type=float, metavar="N", help="read no more of the card stream")
     made.add_argument(
-        "--seeds", type=int, default=5, metavar="N", help="streams pooled by --drift (default: 5)"
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="runs of each row that differ in the seed of the learner, for means (default: 1); "
+        "for --drift, streams pooled (default: 5)",
     )
     made.add_argument("--json", type=Path, metavar="FILE", help="results to add to and render from")
     made.add_argument("--page", type=Path, default=PAGE, metavar="FILE", help="page to write")
@@ -100,13 +104,16 @@ def _table(args: argparse.Namespace, made: dict[str, Callable[[], Stream]]) -> i
         stream = held.stream
         print(f"{stream.name}: {stream.about}", flush=True)
         for name in wanted:
-            scored = _scored(name, held, args.learner)
-            if scored is None:
+            runs = [_scored(name, held, args.learner, seed) for seed in range(args.seeds or 1)]
+            done = [scored for scored in runs if scored is not None]
+            if len(done) < len(runs):
                 failed += 1
                 continue
             counts = stream.graded
-            graded = grade(scored.scores[counts], stream.frauds[counts], scored.microseconds)
-            figures = graded.asdict() | _origin(scored, held)
+            graded = mean(
+                [grade(s.scores[counts], stream.frauds[counts], s.microseconds) for s in done]
+            )
+            figures = graded.asdict() | _origin(done[0], held) | {"seeds": len(done)}
             place = results.Place(section, stream.name, stream.about)
             results.add(args.json, place, name, figures)
             _say(name, figures)
@@ -116,16 +123,16 @@ def _table(args: argparse.Namespace, made: dict[str, Callable[[], Stream]]) -> i
 def _drift(args: argparse.Namespace) -> int:
     """Measure recovery on generated streams that differ in their seed, pooled."""
     wanted = rows.chosen(args.rows or "Weir *,XGBoost*")
-    failed = 0
+    seeds, failed = args.seeds or 5, 0
     for kind in GENERATED:
         if not any(fnmatchcase(f"generator/{kind}", p) for p in args.stream.split(",")):
             continue
         helds = [
             rows.Held(sources.generated(kind, args.transactions, seed=seed))
-            for seed in range(1, args.seeds + 1)
+            for seed in range(1, seeds + 1)
         ]
         first = helds[0].stream
-        about = f"{first.about}; {args.seeds} streams pooled"
+        about = f"{first.about}; {seeds} streams pooled"
         print(f"{first.name}: {about}", flush=True)
         for name in wanted:
             runs = [_scored(name, held, args.learner) for held in helds]
@@ -161,10 +168,10 @@ def _tried(described: Described, anchor: anchors.Anchor) -> float:
     return graded.average_precision or 0.0
 
 
-def _scored(name: str, held: rows.Held, learner: str) -> rows.Scored | None:
+def _scored(name: str, held: rows.Held, learner: str, seed: int = 0) -> rows.Scored | None:
     """Run a row; None, with a word why, where it cannot be: the others go on."""
     try:
-        return rows.run(name, held, learner, _progress(name, len(held.stream)))
+        return rows.run(name, held, learner, _progress(name, len(held.stream)), seed)
     except (ValueError, ImportError, NotImplementedError) as problem:
         print(f"\r  {name} failed on {held.stream.name}: {problem}", file=sys.stderr, flush=True)
         return None

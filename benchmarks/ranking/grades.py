@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -50,6 +51,21 @@ def grade(scores: Floats, frauds: Bools, microseconds: float) -> Grades:
         calibration_error=calibration_error(scores, frauds),
         microseconds_per_transaction=microseconds,
     )
+
+
+def mean(grades: Sequence[Grades]) -> Grades:
+    """Return the means of runs over one stream; None where a run has no such figure.
+
+    >>> one, two = (grade(np.array([p, 0.1]), np.array([True, False]), 1.0) for p in (0.5, 0.7))
+    >>> round(mean([one, two]).calibration, 2), mean([one, two]).transactions
+    (0.7, 2)
+    """
+    found = {
+        name: None if None in values else sum(values) / len(values)
+        for name, values in ((n, [getattr(g, n) for g in grades]) for n in Grades.__slots__)
+    }
+    counts = {name: int(found[name]) for name in ("transactions", "frauds")}
+    return Grades(**(found | counts))
 
 
 def calibration_error(scores: Floats, frauds: Bools, bins: int = BINS) -> float:

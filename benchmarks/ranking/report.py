@@ -131,6 +131,9 @@ def _sentence(about: str, rows: Mapping[str, Any]) -> str:
         f"{_capital(about)}: {figures['transactions']:,} transactions count, "
         f"{figures['frauds']:,} of them frauds; {count} features."
     )
+    few, many = (pick(row.get("seeds", 1) for row in rows.values()) for pick in (min, max))
+    if many > 1:
+        text += f" Means of {many if few == many else f'{few} to {many}'} runs with other seeds."
     if len({row["features_digest"] for row in rows.values()}) > 1:
         text += " Not all rows were run with the same features: run them again."
     return text

@@ -67,16 +67,17 @@ def chosen(patterns: str) -> tuple[str, ...]:
     return tuple(n for n in known if any(fnmatchcase(n.lower(), pattern) for pattern in wanted))
 
 
-def run(name: str, held: Held, learner: str, progress: Progress) -> Scored:
-    """Run one row over a stream. `learner` is that of Weir's rows."""
+def run(name: str, held: Held, learner: str, progress: Progress, more_seed: int = 0) -> Scored:
+    """Run one row over a stream: `learner` is that of Weir rows, `more_seed` is added to seeds."""
+    seed = settings().seed + more_seed
     if name in anchors.ANCHORS:
         anchor = anchors.ANCHORS[name]
-        return Scored(*anchors.run(held.described, anchor, progress), anchors.said(anchor))
+        scores, microseconds = anchors.run(held.described, anchor, progress, seed)
+        return Scored(scores, microseconds, anchors.said(anchor))
     if name in rivers.RIVERS:
-        model = rivers.RIVERS[name](settings().seed)
-        return Scored(*rivers.run(held.described, model, progress))
+        return Scored(*rivers.run(held.described, rivers.RIVERS[name](seed), progress))
     strategy = name.removeprefix("Weir ")
-    given = settings(learner=learner, rebalance=strategy)
+    given = settings(learner=learner, rebalance=strategy, seed=seed)
     scores, microseconds = weir.run(held.stream, given, progress)
     note = f"learner {learner}"
     if strategy != "auto":

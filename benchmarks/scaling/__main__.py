@@ -1,6 +1,7 @@
 """One model on many workers, on a real Apache Kafka and Redis.
 
-    python -m benchmarks.scaling card_transactions_2018q2.csv.gz --columns card --label-delay 7d
+    python -m benchmarks.scaling card_transactions_2018q2.csv.gz --columns card --label-delay 7d \\
+        --score-from 20d --limit 400000 --set align_seconds=21600 --set learning_budget_us=20
 
 has one, two and four workers handle the same table in four partitions, each into topics of its own.
 Printed is, for each: processor time of all workers per transaction, and of that, learning;
@@ -28,7 +29,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from benchmarks.scaling.moving import Moved, moved
-from benchmarks.scaling.workers import Shared, handled
+from benchmarks.scaling.workers import Shared, Table, handled
 from benchmarks.throughput.groups import environment, with_topics
 from benchmarks.throughput.report import write
 from benchmarks.throughput.servers import add_flags, started
@@ -55,7 +56,7 @@ def main() -> None:
         if args.logs:
             args.logs.mkdir(parents=True, exist_ok=True)
         folder = args.logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        frauds: dict[str, bool] = {}
+        table: Table | None = None
         shared = []
         for workers in args.workers:
             group = environment(
@@ -63,10 +64,9 @@ def main() -> None:
                 inputs=f"{RUN}-table",
                 partitions=PARTITIONS,
             )
-            settings = with_topics(group)
-            if not frauds:
-                frauds = publish(args, settings)
-            shared.append(handled(settings, workers, frauds))
+            settings = with_topics(group | dict(args.set))
+            table = table or publish(args, settings)
+            shared.append(handled(settings, workers, table))
             print(shared_table(shared[-1:], shared[0]).splitlines()[-1], flush=True)
         moves = None
         if not args.no_moves:
@@ -84,13 +84,15 @@ def main() -> None:
         write(args.page, tables)
 
 
-def publish(args: argparse.Namespace, settings: Settings) -> dict[str, bool]:
-    """Publish the table by event time, labels after their delay; return the truth by id."""
+def publish(args: argparse.Namespace, settings: Settings) -> Table:
+    """Publish the table by event time, labels after their delay; return the truth."""
     publisher = connect(settings.bus).publisher()
     late = LateLabels(
         args.label_delay, fraction=1.0, seed=settings.seed, key_field=settings.key_field
     )
     frauds: dict[str, bool] = {}
+    graded: set[str] = set()
+    begin: float | None = None
 
     def chunks() -> Iterator[list[Row]]:
         if args.table is None:
@@ -105,9 +107,29 @@ def publish(args: argparse.Namespace, settings: Settings) -> dict[str, bool]:
 
     for labels, rows in slices(chunks(), late, settings.align_seconds, final_labels=True):
         publisher.publish(messages([*labels, *rows], settings))
-        frauds |= {row.transaction.transaction_id: row.is_fraud is True for row in rows}
+        for row in rows:
+            id_, at = (
+                row.transaction.transaction_id,
+                row.transaction.time_seconds(settings.step_origin),
+            )
+            begin = at if begin is None else begin
+            frauds[id_] = row.is_fraud is True
+            if at >= begin + args.score_from.total_seconds():
+                graded.add(id_)
     publisher.close()
-    return frauds
+    return Table(frauds, graded)
+
+
+def setting(text: str) -> tuple[str, str]:
+    """Return the variable of the environment for `name=value`.
+
+    >>> setting("learning_budget_us=20")
+    ('WEIR_LEARNING_BUDGET_US', '20')
+    """
+    name, equals, value = text.partition("=")
+    if not equals or name not in Settings.model_fields:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the NAME=VALUE of a setting of Weir")
+    return f"WEIR_{name.upper()}", value
 
 
 def shared_table(shared: list[Shared], one: Shared) -> str:
@@ -149,6 +171,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, metavar="N", help="rows of the table at most")
     parser.add_argument("--transactions", type=int, default=300_000, metavar="N")
     parser.add_argument("--label-delay", type=duration, default=timedelta(hours=3))
+    parser.add_argument(
+        "--score-from",
+        type=duration,
+        default=timedelta(0),
+        help="transactions before so much of the table do not count in average precision",
+    )
+    parser.add_argument(
+        "--set",
+        type=setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the workers over the table, as learning_budget_us=20; may be repeated",
+    )
     parser.add_argument(
         "--workers",
         type=lambda text: [int(each) for each in text.split(",") if each],

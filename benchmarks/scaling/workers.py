@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from multiprocessing import get_context
 from threading import Event
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,15 @@ from stream.io.worker import Worker
 from stream.settings import Settings
 
 _WAITS_SECONDS = 1_200.0
+
+
+class Table(NamedTuple):
+    """What is known of the transactions of a table."""
+
+    frauds: Mapping[str, bool]
+    """The truth, by transaction id."""
+    graded: Set[str]
+    """Ids of those that count in average precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +65,8 @@ class Shared:
     seconds: float
 
 
-def handled(settings: Settings, workers: int, frauds: Mapping[str, bool]) -> Shared:
-    """Have a group of workers handle all there is. `frauds` is the truth by transaction id.
+def handled(settings: Settings, workers: int, table: Table) -> Shared:
+    """Have a group of workers handle all there is: a table that was published.
 
     Raises `SystemExit` where a transaction was decided not at all, or more than once.
     """
@@ -94,10 +103,11 @@ def handled(settings: Settings, workers: int, frauds: Mapping[str, bool]) -> Sha
         for process in processes:
             process.kill()
             process.join()
-    if set(scores) != set(frauds):
-        raise SystemExit(f"{len(frauds) - len(scores)} transactions were not decided")
+    if set(scores) != set(table.frauds):
+        raise SystemExit(f"{len(table.frauds) - len(scores)} transactions were not decided")
     count = sum(share.transactions for share in shares)
-    ranked = np.array([scores[id_] for id_ in frauds])
+    graded = sorted(table.graded)
+    ranked = np.array([scores[id_] for id_ in graded])
     return Shared(
         workers=workers,
         transactions=count,
@@ -105,7 +115,7 @@ def handled(settings: Settings, workers: int, frauds: Mapping[str, bool]) -> Sha
         learning_us=1e6 * sum(share.learning_cpu_seconds for share in shares) / count,
         examples=sum(share.examples for share in shares),
         average_precision=float(
-            ranked_average_precision(ranked, np.array(list(frauds.values()))) or 0.0
+            ranked_average_precision(ranked, np.array([table.frauds[i] for i in graded])) or 0.0
         ),
         models=len({share.model for share in shares}),
         position=end,

@@ -62,7 +62,8 @@ from stream.io.background import Background
 from stream.io.bus import Record
 from stream.io.checkpoint import Checkpoint
 from stream.io.intake import Intake
-from stream.io.state import pack_shard
+from stream.io.packing import Packer, pieces
+from stream.io.state import CHUNK_BYTES, frozen
 from stream.settings import Settings
 
 DAY = 86_400.0
@@ -367,13 +368,15 @@ def snapshot_cost(settings: Settings, detector: Detector) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         before = resident_bytes()
         forget_peak()
-        accounts = pack_shard(detector.shards[0])  # held until all of it is on the bus
+        packer = Packer(CHUNK_BYTES)
+        for piece in pieces(frozen(detector.shards[0])):
+            packer.add(piece)  # what it returns goes out with the next commit
         checkpoint = Checkpoint(Path(folder), settings)
         checkpoint.save(detector.model)
         taken = peak_bytes() - before
         model = checkpoint.path.stat().st_size
     return {
-        "account_snapshot_mb": round(len(accounts) / MB, 1),
+        "account_snapshot_mb": round(packer.size_bytes / MB, 1),
         "model_snapshot_mb": round(model / MB, 1),
         "snapshot_peak_mb": round(taken / MB, 1),
     }

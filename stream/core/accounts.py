@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.plain import Restored, Snapshot
+from stream.core.plain import Frozen, Restored, Snapshot
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -65,6 +65,8 @@ class Accounts:
         self._slots: dict[str, int] = {}
         self._names: list[str] = []
         self._free: list[int] = []
+        self._frozen: list[Frozen] = []
+        """Of the arrays, where a snapshot is being taken."""
         self._allocate(min(1024, max_accounts + 2))
 
     def __len__(self) -> int:
@@ -79,6 +81,7 @@ class Accounts:
         arguments are of one length, n.
         """
         slots = self._slots_of(accounts)
+        self._keep(slots)
         n = len(slots)
         sums, labels = np.empty((n, *self._sums.shape[1:])), np.empty((n, *self._labels.shape[1:]))
         ages = np.empty((n, *self._moments.shape[1:]))
@@ -157,6 +160,7 @@ class Accounts:
         slots = self._found(accounts)
         events = np.flatnonzero(slots >= 0)
         slots = slots[events]
+        self._keep(slots)
         for rows in _rounds(slots):
             yield slots[rows], events[rows]
 
@@ -177,16 +181,20 @@ class Accounts:
         return [a if at < 0 else names[at] for a, at in zip(accounts, slots, strict=True)]
 
     def snapshot(self) -> Snapshot:
-        """Return a copy of the state, plain."""
+        """Return the state, plain; one at a time, as the one before is then given up."""
         names = list(self._slots)
         at = np.fromiter(self._slots.values(), dtype=np.int64, count=len(names))
-        return {
-            "names": names,
-            "sums": self._sums[at],
-            "labels": self._labels[at],
-            "moments": self._moments[at],
-            "evicted": np.array(self.evicted),
-        }
+        rows = len(at) if np.array_equal(at, np.arange(len(at))) else at
+        arrays = {"sums": self._sums, "labels": self._labels, "moments": self._moments}
+        frozen = {name: Frozen(array, rows) for name, array in arrays.items()}
+        self._frozen = list(frozen.values())
+        return {"names": names, **frozen, "evicted": np.array(self.evicted)}
+
+    def _keep(self, slots: Ints) -> None:
+        """Before rows are written to: a snapshot that is being taken has them as they are."""
+        for frozen in self._frozen:
+            frozen.keep(slots)
+        self._frozen = [frozen for frozen in self._frozen if not frozen.done]
 
     def restore(self, state: Restored) -> None:
         """Take over a snapshot."""
@@ -253,6 +261,7 @@ class Accounts:
             del self._slots[self._names[slot]]
             self._names[slot] = ""
             self._free.append(slot)
+        self._keep(oldest)
         self._sums[oldest] = 0.0
         self._labels[oldest] = 0.0
         self._moments[oldest] = _NEVER

@@ -133,7 +133,7 @@ class Features:
         self.accounts.correct(*_both(origins, destinations, times, frauds))
 
     def snapshot(self) -> Snapshot:
-        """Return a copy of the state, plain."""
+        """Return the state, plain: see those of the parts."""
         return {
             **{f"accounts.{name}": array for name, array in self.accounts.snapshot().items()},
             **{f"novelty.{name}": array for name, array in self.novelty.snapshot().items()},

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.plain import Restored, Snapshot
+from stream.core.plain import Frozen, Restored, Snapshot
 from stream.core.scored import Scored
 from stream.core.segments import Codes, columns
 from stream.core.wire import AnyLabel, AnyTransaction, written
@@ -121,6 +121,8 @@ class Pending:
         self._early: OrderedDict[str, AnyLabel] = OrderedDict()
         self._met: list[AnyLabel] = []
         self._next = 0
+        self._frozen: dict[str, Frozen] = {}
+        """Of the arrays, where a snapshot is being taken."""
         self._allocate(min(4096, max_pending))
 
     def __len__(self) -> int:
@@ -185,6 +187,10 @@ class Pending:
         known: dict[int, bool] = {}
         """Of those labelled before: what was said then."""
         labelled_at = self._numbers[:, _LABELLED_AT]
+        if self._frozen:
+            held = (self._slots.get(label.transaction_id) for label in [*self._met, *labels])
+            written_to = np.array([slot for slot in held if slot is not None], dtype=np.int64)
+            self._keep(written_to, "numbers", "labelled", "frauds")
         for label in [*self._met, *labels]:
             slot = self._slots.get(label.transaction_id)
             if slot is None:
@@ -225,6 +231,7 @@ class Pending:
 
     def sent(self, slots: Ints, weights: Floats) -> None:
         """Remember with which weight labels just joined went to the training log, 0: not at all."""
+        self._keep(slots, "numbers")
         self._numbers[slots, _SENT] = weights
 
     def recent(self, transaction_id: str, most: int) -> list[Entry]:
@@ -275,24 +282,38 @@ class Pending:
         return bool(self._met)
 
     def snapshot(self) -> Snapshot:
-        """Return a copy of the state, plain: the oldest first."""
+        """Return the state, plain, the oldest first; one at a time: the one before is given up."""
         n = len(self._ids)
         first = self._next if n == self.max_pending else 0  # the oldest
+        rows = (first + np.arange(n)) % n if first else n
         waiting = [*self._met, *self._early.values()]
+        arrays = {
+            "numbers": self._numbers,
+            "alerts": self._alerts,
+            "labelled": self._labelled,
+            "frauds": self._frauds,
+            "codes": self._codes,
+            "features": self._features,
+        }
+        self._frozen = {name: Frozen(array, rows) for name, array in arrays.items()}
         return {
             "ids": self._ids[first:] + self._ids[:first],
             "origins": self._origins[first:] + self._origins[:first],
             "destinations": self._destinations[first:] + self._destinations[:first],
-            "numbers": np.roll(self._numbers[:n], -first, axis=0),
-            "alerts": np.roll(self._alerts[:n], -first),
-            "labelled": np.roll(self._labelled[:n], -first),
-            "frauds": np.roll(self._frauds[:n], -first),
+            **self._frozen,
             "fields": list(self.fields),
-            "codes": np.roll(self._codes[:n], -first, axis=0),
-            "features": np.roll(self._features[:n], -first, axis=0),
             "early": [written(label).decode() for label in waiting],
             "counters": np.array([self.expired, self.unknown, self.repeated, self.corrected]),
         }
+
+    def _keep(self, slots: Ints, *names: str) -> None:
+        """Before rows are written to, of all arrays or of some: a snapshot that is being taken has
+        them as they are."""
+        for name in names or tuple(self._frozen):
+            if name in self._frozen:
+                self._frozen[name].keep(slots)
+                if self._frozen[name].done:
+                    del self._frozen[name]
 
     def restore(self, state: Restored) -> None:
         """Take over a snapshot: the newest of it, where the bound is lower now."""
@@ -329,6 +350,7 @@ class Pending:
         while here.stop > len(self._labelled):
             self._grow()
         if here.start < len(self._ids):  # it has been round
+            self._keep(np.arange(here.start, min(here.stop, len(self._ids))))
             for transaction_id in self._ids[here]:
                 del self._slots[transaction_id]
             self.expired += int((~self._labelled[here]).sum())

@@ -1,9 +1,10 @@
 """Account state on the bus: snapshots of each partition, in chunks, in a compacted topic.
 
-A snapshot is plain arrays (numpy's `.npz`, never pickled), copied between two batches together with
-the positions it stands at, and packed in the background. It goes out in chunks, a few with each
-commit of the batches that follow, so that nothing waits for it; its *manifest*, which comes last,
-makes it count. Two sets of keys take turns: the snapshot before stays whole until the next one is.
+A snapshot is plain arrays (numpy's `.npz`, never pickled), as they were at one moment between two
+batches, together with the positions of then. It is copied a little at a time (`core.plain.Frozen`),
+packed in the background, and goes out in chunks, a few with each commit of the batches that follow,
+so that nothing waits for it; its *manifest*, which comes last, makes it count. Two sets of keys
+take turns: the snapshot before stays whole until the next one is.
 """
 
 from __future__ import annotations
@@ -12,23 +13,24 @@ import hashlib
 import io
 import json
 import logging
+import secrets
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
-from numpy.typing import DTypeLike
 
 from stream.core.detector import Shard
 from stream.core.plain import Snapshot
 from stream.io.background import Background
 from stream.io.bus import Message, Reader, TopicPartition, read_whole
-from stream.io.packing import pack, unpack
+from stream.io.packing import TEXTS, Packer, Piece, pieces, unpack
 from stream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -38,15 +40,11 @@ Held = dict[bytes, tuple[str, bytes]]
 """By key: the id of the snapshot that a chunk or a manifest is of, and its bytes."""
 
 CHUNK_BYTES = 524_288
-_WRITTEN_BYTES = 1_048_576
-"""Bytes that are packed in one go: other threads wait for as long."""
 _AT_ONCE = 2
-"""Chunks that go out with one commit."""
+"""Chunks that go out with one commit, and for which something is copied ahead of it."""
 _BYTES_PER_SECOND = 2_000_000
 """A large state is saved less often: no more than so much is written, taken over time."""
 _PARTS = ("features", "pending", "windows", "budget")
-_TEXTS = ".texts"
-"""Ends the name of an array that holds texts."""
 _SHAPING_SETTINGS = (
     *("step_origin", "transaction_types", "half_lives_hours", "features", "window_seconds"),
     *("transactions_topic", "labels_topic", "decisions_topic"),
@@ -119,7 +117,8 @@ class Saved:
 
 
 class StateWriter:
-    """Cuts snapshots into messages: `begin` copies the state, `messages` hands out what goes next.
+    """Cuts snapshots into messages: `begin` freezes the state, `go_on` copies a little of it, and
+    `messages` hands out what goes next.
 
     Parameters
     ----------
@@ -145,9 +144,10 @@ class StateWriter:
 
     def ready(self, wait_seconds: float = 0.0) -> bool:
         """Whether something of it can go out, at the latest when so much time is over."""
-        if self._under_way is None:
-            return False
-        return bool(wait([self._under_way.cut], wait_seconds).done)
+        on = self._under_way
+        if on is not None and not on.ready() and on.packing:
+            wait([on.packing[0]], wait_seconds)
+        return on is not None and on.ready()
 
     def opened(self, partition: int, number: int) -> None:
         """Take note of a partition given, and of the number that its next snapshot has."""
@@ -160,7 +160,6 @@ class StateWriter:
         self._due_at.pop(partition, None)
         self._saved.pop(partition, None)
         if self._under_way is not None and self._under_way.partition == partition:
-            self._under_way.cut.cancel()
             self._under_way = None
 
     def due(self) -> list[int]:
@@ -170,36 +169,59 @@ class StateWriter:
         return [p for p, at in self._due_at.items() if self._clock() >= at][:1]
 
     def begin(self, partition: int, shard: Shard, positions: Positions) -> None:
-        """Copy a partition as it stands at these positions, if it has moved since the last."""
+        """Freeze a partition as it stands at these positions, if it has moved since the last."""
         self._due_at[partition] = self._clock() + self._settings.checkpoint_seconds
         if positions == self._saved.get(partition):
             return
         self._saved[partition] = dict(positions)
         number = self._numbers.get(partition, 0)
         self._numbers[partition] = number + 1
-        taken = _Taken(
-            copied(shard),
-            identity(self._settings, shard),
-            number,
-            dict(positions),
-            len(shard.features.accounts),
-            len(shard.pending),
-            datetime.now(UTC),
+        begun = _Begun(
+            number=number,
+            id=f"{number}-{secrets.token_hex(8)}",
+            identity=identity(self._settings, shard),
+            positions=dict(positions),
+            made_at=datetime.now(UTC),
+            accounts=len(shard.features.accounts),
+            pending=len(shard.pending),
         )
-        cut = self._packing.submit(_cut, self._settings, partition, taken)
-        self._under_way = _UnderWay(partition, cut, self._clock())
+        self._under_way = _UnderWay(partition, begun, pieces(frozen(shard)), self._clock())
+
+    def go_on(self) -> None:
+        """Copy what the next chunks are made of, as far as those before are gone."""
+        on = self._under_way
+        if on is None:
+            return
+        room = (_AT_ONCE - len(on.packing) - len(on.packed)) * CHUNK_BYTES
+        while room > 0 and not on.copied:
+            piece = next(on.pieces, None)
+            on.copied = piece is None
+            work = on.packer.close if piece is None else partial(on.packer.add, piece)
+            on.packing.append(self._packing.submit(work))
+            room -= 0 if piece is None else piece.size_bytes
 
     def messages(self) -> list[Message]:
         """Return what goes out with the next commit, and count it as gone."""
-        if self._under_way is None or not self.ready():
-            return []
-        partition, cut = self._under_way.partition, self._under_way.cut.result()
-        rest = self._under_way.begun_at + cut.size_bytes / _BYTES_PER_SECOND
-        self._due_at[partition] = max(self._due_at[partition], rest)
-        messages = cut.next(_AT_ONCE)
-        if cut.done:
+        on, messages = self._under_way, list[Message]()
+        if on is None or not on.ready():
+            return messages
+        group, which = self._settings.group, on.begun.number % 2
+        while on.packed and len(messages) < _AT_ONCE:
+            key = chunk_key(group, which, on.chunks)
+            messages.append(self._message(on, key, on.packed.popleft()))
+            on.chunks += 1
+        if on.copied and not on.packing and not on.packed:
+            size = on.packer.size_bytes
+            manifest = on.begun.whole(on.chunks, size, on.packer.sha256)
+            messages.append(self._message(on, manifest_key(group, which), manifest.dump()))
+            rest = on.begun_at + size / _BYTES_PER_SECOND
+            self._due_at[on.partition] = max(self._due_at[on.partition], rest)
             self._under_way = None
         return messages
+
+    def _message(self, on: _UnderWay, key: bytes, value: bytes) -> Message:
+        headers = (("snapshot", on.begun.id.encode()),)
+        return Message(self._settings.state_topic, key, value, headers, on.partition)
 
     def close(self) -> None:
         """Let go of a snapshot that is not written yet."""
@@ -207,81 +229,55 @@ class StateWriter:
 
 
 @dataclass(frozen=True, slots=True)
-class _Taken:
-    """A copy of a partition, and what its manifest says of it."""
+class _Begun:
+    """What is known of a snapshot when it is begun."""
 
-    parts: Snapshot
-    identity: Mapping[str, str]
     number: int
+    id: str
+    identity: Mapping[str, str]
     positions: Positions
+    made_at: datetime
     accounts: int
     pending: int
-    made_at: datetime
+
+    def whole(self, chunks: int, size_bytes: int, sha256: str) -> Manifest:
+        """Return its manifest, when all of it is packed."""
+        return Manifest(
+            number=self.number,
+            id=self.id,
+            identity=self.identity,
+            positions=self.positions,
+            chunks=chunks,
+            size_bytes=size_bytes,
+            sha256=sha256,
+            made_at=self.made_at,
+            accounts=self.accounts,
+            pending=self.pending,
+        )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _UnderWay:
+    """A snapshot between its beginning and its manifest."""
+
     partition: int
-    cut: Future[_Cut]
+    begun: _Begun
+    pieces: Iterator[Piece]
     begun_at: float
+    packer: Packer = field(default_factory=partial(Packer, CHUNK_BYTES))
+    packing: deque[Future[list[bytes]]] = field(default_factory=deque)
+    packed: deque[bytes] = field(default_factory=deque)
+    """Chunks that go out next."""
+    copied: bool = False
+    """Whether the last piece was copied."""
+    chunks: int = 0
+    """That have gone out."""
 
-
-def _cut(settings: Settings, partition: int, taken: _Taken) -> _Cut:
-    """Pack a copy: what takes long."""
-    content = packed(taken.parts)
-    digest = hashlib.sha256(content).hexdigest()
-    manifest = Manifest(
-        number=taken.number,
-        id=f"{taken.number}-{digest[:16]}",
-        identity=taken.identity,
-        positions=taken.positions,
-        chunks=-(-len(content) // CHUNK_BYTES),
-        size_bytes=len(content),
-        sha256=digest,
-        made_at=taken.made_at,
-        accounts=taken.accounts,
-        pending=taken.pending,
-    )
-    return _Cut(settings, partition, manifest, content)
-
-
-class _Cut:
-    """A snapshot on its way: cut as it goes out, so that it is in memory once."""
-
-    def __init__(
-        self, settings: Settings, partition: int, manifest: Manifest, content: memoryview
-    ) -> None:
-        self.partition = partition
-        self._settings = settings
-        self._manifest = manifest
-        self._content = content
-        self._gone = 0
-
-    @property
-    def size_bytes(self) -> int:
-        return len(self._content)
-
-    @property
-    def done(self) -> bool:
-        """Whether the manifest has gone out."""
-        return self._gone > self._manifest.chunks
-
-    def next(self, count: int) -> list[Message]:
-        """Return the next messages: chunks, and the manifest at the end."""
-        last = min(self._gone + count, self._manifest.chunks + 1)
-        messages = [self._message(index) for index in range(self._gone, last)]
-        self._gone = last
-        return messages
-
-    def _message(self, index: int) -> Message:
-        group, which = self._settings.group, self._manifest.number % 2
-        if index < self._manifest.chunks:
-            key = chunk_key(group, which, index)
-            value = bytes(self._content[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES])
-        else:
-            key, value = manifest_key(group, which), self._manifest.dump()
-        headers = (("snapshot", self._manifest.id.encode()),)
-        return Message(self._settings.state_topic, key, value, headers, self.partition)
+    def ready(self) -> bool:
+        """Whether a chunk can go out, or, when there are no more, the manifest."""
+        while self.packing and self.packing[0].done():
+            self.packed += self.packing.popleft().result()
+        return bool(self.packed) or (self.copied and not self.packing)
 
 
 def chunk_key(group: str, which: int, index: int) -> bytes:
@@ -333,11 +329,13 @@ def read(reader: Reader, settings: Settings, partition: int) -> Held:
 
 def pack_shard(shard: Shard) -> bytes:
     """Return the account state of a partition as the bytes of plain arrays."""
-    return bytes(packed(copied(shard)))
+    packer = Packer(CHUNK_BYTES)
+    chunks = [chunk for piece in pieces(frozen(shard)) for chunk in packer.add(piece)]
+    return b"".join([*chunks, *packer.close()])
 
 
-def copied(shard: Shard) -> Snapshot:
-    """Return a copy of the account state of a partition."""
+def frozen(shard: Shard) -> Snapshot:
+    """Return the account state of a partition as it is now."""
     return {
         "duplicates": np.array(shard.duplicates),
         **{
@@ -348,47 +346,12 @@ def copied(shard: Shard) -> Snapshot:
     }
 
 
-def packed(copy: Snapshot) -> memoryview:
-    """Return a copy as the bytes of plain arrays, in numpy's format.
-
-    Written a little at a time, and not as `numpy.savez` does: who holds the interpreter for as
-    long as 16 megabytes take has the loop wait.
-    """
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, value in copy.items():
-            if isinstance(value, list):
-                pieces = pack(value)
-                _write(archive, name + _TEXTS, np.uint8, (sum(map(len, pieces)),), pieces)
-            else:
-                flat = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
-                ends = range(0, len(flat), _WRITTEN_BYTES)
-                parts = (flat[at : at + _WRITTEN_BYTES].data for at in ends)
-                _write(archive, name, value.dtype, value.shape, parts)
-    return file.getbuffer()
-
-
-def _write(
-    archive: zipfile.ZipFile,
-    name: str,
-    dtype: DTypeLike,
-    shape: tuple[int, ...],
-    pieces: Iterable[bytes | memoryview],
-) -> None:
-    """Write an array of numpy's format, whose bytes come in pieces."""
-    header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
-    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-        npy.write_array_header_1_0(member, header)
-        for piece in pieces:
-            member.write(piece)
-
-
 def unpack_shard(content: bytes, shard: Shard) -> None:
     """Have an empty shard take over what `pack_shard` returned."""
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         state: dict[str, Any] = {
-            name.removesuffix(_TEXTS): (
-                unpack(arrays[name]) if name.endswith(_TEXTS) else arrays[name]
+            name.removesuffix(TEXTS): (
+                unpack(arrays[name]) if name.endswith(TEXTS) else arrays[name]
             )
             for name in arrays.files
         }

@@ -391,6 +391,7 @@ class Worker:
             self._store.put_live(live)
         for partition in self._states.due() if self._sound else ():
             self._begin_snapshot(partition)
+        self._states.go_on()
         seconds = self.settings.checkpoint_seconds
         if self._checkpoint and self._sound and (now or clock - self._saved_at >= seconds):
             self._saved_at = clock
@@ -412,6 +413,7 @@ class Worker:
     def _send_snapshot(self, until: float) -> None:
         """Put the rest of the snapshot that is under way on the bus."""
         while self._sound and self._states.waiting and time.monotonic() < until:
+            self._states.go_on()
             if self._states.ready(max(0.0, until - time.monotonic())):
                 self._commit([], {})
 

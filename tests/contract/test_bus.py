@@ -358,6 +358,18 @@ def test_a_reader_takes_nothing_from_partitions_that_are_skipped(bus: Bus) -> No
     assert values(read(reader, 20)) == [b"value %d" % i for i in range(20)]
 
 
+def test_what_was_skipped_in_the_middle_comes_when_all_else_is_at_its_end(bus: Bus) -> None:
+    topic = bus.topic("a", 2)
+    first, second = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    bus.publish(*numbered(topic, 20, partition=0))
+    reader = bus.reader(first, second)
+    taken = read(reader, 5, at_once=5)
+    bus.publish(*numbered(topic, 5, partition=1))
+    eventually(lambda: bool(taken.extend(reader.poll(3, 0.2, [first])) or len(taken) == 10))
+    assert [record.partition for record in taken] == [0] * 5 + [1] * 5
+    assert [record.offset for record in read(reader, 15)] == list(range(5, 20))
+
+
 def test_of_a_compacted_topic_the_newest_of_each_key_and_no_forgotten_one_counts(bus: Bus) -> None:
     topic = f"{bus.prefix}-compacted"
     bus.broker.create_topics([TopicSpec(topic, 2, config={"cleanup.policy": "compact"})])

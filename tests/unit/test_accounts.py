@@ -19,6 +19,7 @@ from stream.core.accounts import (
     Accounts,
     History,
 )
+from stream.core.plain import whole
 
 HALF_LIVES_HOURS = (1.0, 24.0)
 
@@ -203,6 +204,6 @@ def test_going_on_from_a_snapshot_equals_going_on(before: list, told: list, afte
     observe(kept, before)
     label(kept, told)
     restored = Accounts(HALF_LIVES_HOURS, 100)
-    restored.restore(kept.snapshot())
+    restored.restore(whole(kept.snapshot()))
     for mine, theirs in zip(observe(kept, after), observe(restored, after), strict=True):
         assert np.array_equal(mine, theirs)

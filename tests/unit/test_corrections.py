@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from stream.core.detector import Detector
 from stream.core.evaluate import Scorecard
 from stream.core.model import Model
+from stream.core.plain import whole
 from stream.core.windows import measure
 from stream.events import Example, Label, utc
 from tests.streams import label, labels, rows, settings
@@ -63,7 +64,7 @@ def counted(of: Detector) -> dict[str, Any]:
     shard = of.shards[0]
     shard.windows.touch()
     windows = [report.model_dump(exclude={"start"}) for report in shard.windows.changed()]
-    state = shard.features.accounts.snapshot()
+    state = whole(shard.features.accounts.snapshot())
     return {
         **{f"{i} {name}": value for i, each in enumerate(windows) for name, value in each.items()},
         "labels": state["labels"],
@@ -125,11 +126,11 @@ def test_going_on_from_a_snapshot_equals_going_on(said: list[Label], cut: int) -
     decide(made)
     made.on_labels(0, said[:cut])
     for part in ("features", "pending", "windows"):
-        getattr(resumed.shards[0], part).restore(getattr(made.shards[0], part).snapshot())
+        getattr(resumed.shards[0], part).restore(whole(getattr(made.shards[0], part).snapshot()))
     one, other = (each.on_labels(0, said[cut:]) for each in (made, resumed))
     assert one[1] == other[1]
     for part in ("features", "pending", "windows"):
-        mine, theirs = (getattr(d.shards[0], part).snapshot() for d in (made, resumed))
+        mine, theirs = (whole(getattr(d.shards[0], part).snapshot()) for d in (made, resumed))
         for name, array in mine.items():
             np.testing.assert_array_equal(array, theirs[name], err_msg=name)
 

@@ -12,8 +12,9 @@ from stream.core.detector import Before, Detector
 from stream.core.evaluate import Scorecard, evaluate
 from stream.core.model import Model
 from stream.core.windows import measure
+from stream.io import packing
 from stream.io.checkpoint import Checkpoint
-from stream.io.state import copied, pack_shard, packed, unpack_shard
+from stream.io.state import frozen, pack_shard, unpack_shard
 from tests.streams import labels, rows, settings
 
 ROWS = rows(3_000)
@@ -138,12 +139,25 @@ def test_going_on_from_snapshots_of_model_and_accounts_equals_going_on(tmp_path:
     assert made.threshold == resumed.threshold
 
 
-def test_a_copy_of_the_accounts_stays_as_it_was_taken() -> None:
-    made = detector()
-    journey(made, slice(0, 500))
-    before, copy = pack_shard(made.shards[0]), copied(made.shards[0])
-    journey(made, slice(500, 1_000))
-    assert packed(copy) == before != pack_shard(made.shards[0])
+@pytest.mark.parametrize("bounds", [{}, {"max_accounts": 300, "max_pending": 400}])
+def test_a_snapshot_is_that_of_its_moment_however_long_it_is_copied(
+    bounds: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where accounts are evicted and the ring of pending goes round meanwhile."""
+    monkeypatch.setattr(packing, "_PIECE_BYTES", 2_000)
+    made = detector(**bounds)
+    made.on_transactions(0, [row.transaction for row in ROWS[:600]])
+    made.on_labels(0, labels(ROWS[:300]))
+    before = pack_shard(made.shards[0])
+    packer, packed, at = packing.Packer(10_000), list[bytes](), 600
+    for number, piece in enumerate(packing.pieces(frozen(made.shards[0]))):
+        packed += packer.add(piece)
+        if number % 4 == 0 and at < 1_600:
+            made.on_labels(0, labels(ROWS[at - 300 : at - 250]))
+            journey(made, slice(at, at + 50))
+            at += 50
+    assert b"".join([*packed, *packer.close()]) == before != pack_shard(made.shards[0])
+    assert at == 1_600
 
 
 def test_what_was_decided_before_stands_whatever_the_model_has_learned_since() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.pending import Joined, Pending
+from stream.core.plain import whole
 from stream.core.scored import Scored
 from stream.events import Label, Transaction
 
@@ -153,7 +154,7 @@ def test_going_on_from_a_snapshot_equals_going_on(
     pending.join([label(id_) for id_ in labels[:cut]])
     add(pending, transactions)
     restored = Pending(2, capacity, ["type"])
-    restored.restore(pending.snapshot())
+    restored.restore(whole(pending.snapshot()))
     for later in (labels[cut:], []):
         mine, theirs = (p.join([label(id_) for id_ in later]) for p in (pending, restored))
         assert ids(mine) == ids(theirs)
@@ -217,7 +218,7 @@ def test_what_accounts_did_is_found_also_where_the_ring_has_been_round(count: in
         str(i) for i in range(second - 1, last - 4, -1) if i >= 0
     ]
     restored = Pending(2, 4, ["type"])
-    restored.restore(pending.snapshot())
+    restored.restore(whole(pending.snapshot()))
     assert recent(restored, str(last)) == recent(pending, str(last))
 
 
@@ -236,5 +237,5 @@ def test_codes_of_fields_that_are_still_counted_are_restored_and_others_are_not(
         Scored(np.zeros(2), np.zeros(2), np.zeros(2, dtype=bool), np.ones(2), codes),
         np.zeros((2, 2), dtype=np.float32),
     )
-    restored.restore(pending.snapshot())
+    restored.restore(whole(pending.snapshot()))
     assert restored.join([label("x"), label("y")]).codes.tolist() == [[0, 3], [0, 4]]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.plain import Frozen, Restored, Snapshot
+from stream.core.plain import RESERVED, Frozen, Restored, Snapshot
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -64,10 +64,12 @@ class Accounts:
         self.evicted = 0
         self._slots: dict[str, int] = {}
         self._names: list[str] = []
+        """By slot, of all that were ever taken."""
         self._free: list[int] = []
+        """Slots of those evicted."""
         self._frozen: list[Frozen] = []
         """Of the arrays, where a snapshot is being taken."""
-        self._allocate(min(1024, max_accounts + 2))
+        self._allocate(min(RESERVED, max_accounts + 2))
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -199,10 +201,9 @@ class Accounts:
     def restore(self, state: Restored) -> None:
         """Take over a snapshot."""
         names = state["names"]
-        self._allocate(max(len(names), 1024))
-        self._names[: len(names)] = names
+        self._allocate(max(len(names), min(RESERVED, self.max_accounts + 2)))
+        self._names = list(names)
         self._slots = {name: slot for slot, name in enumerate(names)}
-        self._free = list(range(len(self._names) - 1, len(names) - 1, -1))
         self._sums[: len(names)] = state["sums"]
         self._labels[: len(names)] = state["labels"]
         self._moments[: len(names)] = state["moments"]
@@ -212,10 +213,8 @@ class Accounts:
         half_lives = len(self.half_lives_seconds)
         self._sums = np.zeros((capacity, 2, 4, half_lives))
         self._labels = np.zeros((capacity, 2, 2, half_lives))
-        self._moments = np.full((capacity, 2, 4), _NEVER)
-        self._names = [""] * capacity
-        self._slots = {}
-        self._free = list(range(capacity - 1, -1, -1))
+        self._moments = np.zeros((capacity, 2, 4))  # of a new slot they are set
+        self._names, self._slots, self._free = [], {}, []
 
     def _slots_of(self, accounts: Sequence[str]) -> Ints:
         """Slots of accounts, new ones where need be. Evicts before, so that no slot is taken twice
@@ -225,26 +224,28 @@ class Accounts:
         new = dict.fromkeys(accounts[i] for i in unknown)
         if len(self._slots) + len(new) > self.max_accounts:
             self._evict(len(self._slots) + len(new) - self.max_accounts, keep=set(accounts))
-        while len(self._free) < len(new):
-            self._grow()
+        first = len(self._names)
         for account in new:
-            slot = self._slots[account] = self._free.pop()
+            slot = self._free.pop() if self._free else len(self._names)
+            if slot == len(self._names):
+                self._names.append(account)
             self._names[slot] = account
+            self._slots[account] = slot
+        while len(self._names) > len(self._sums):
+            self._grow()
+        self._moments[first : len(self._names)] = _NEVER
         for i in unknown:
             slots[i] = self._slots[accounts[i]]
         return slots
 
     def _grow(self) -> None:
-        """Make twice the room, up to the bound. Pages of zeros take no memory until written to."""
-        held = len(self._names)
-        capacity = min(2 * held, max(self.max_accounts, held + 1024))
-        sums, labels, moments = self._sums, self._labels, self._moments
-        self._sums = np.zeros((capacity, *sums.shape[1:]))
-        self._labels = np.zeros((capacity, *labels.shape[1:]))
-        self._moments = np.full((capacity, *moments.shape[1:]), _NEVER)
-        self._sums[:held], self._labels[:held], self._moments[:held] = sums, labels, moments
-        self._names.extend([""] * (capacity - held))
-        self._free.extend(range(capacity - 1, held - 1, -1))
+        """Make twice the room, up to the bound; beyond, for the batch at hand."""
+        held = len(self._sums)
+        more = max(min(held, self.max_accounts - held), 1024)
+        arrays = (self._sums, self._labels, self._moments)
+        self._sums, self._labels, self._moments = (
+            np.concatenate([array, np.zeros((more, *array.shape[1:]))]) for array in arrays
+        )
 
     def _evict(self, at_least: int, keep: set[str]) -> None:
         """Evict accounts unseen for longest, a sixteenth at once: finding them reads all.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.plain import Frozen, Restored, Snapshot
+from stream.core.plain import RESERVED, Frozen, Restored, Snapshot
 from stream.core.scored import Scored
 from stream.core.segments import Codes, columns
 from stream.core.wire import AnyLabel, AnyTransaction, written
@@ -123,7 +123,7 @@ class Pending:
         self._next = 0
         self._frozen: dict[str, Frozen] = {}
         """Of the arrays, where a snapshot is being taken."""
-        self._allocate(min(4096, max_pending))
+        self._allocate(min(RESERVED, max_pending))
 
     def __len__(self) -> int:
         """Transactions that wait for a label."""
@@ -324,7 +324,7 @@ class Pending:
         self._origins = [names.setdefault(name, name) for name in self._origins]
         self._destinations = [names.setdefault(name, name) for name in self._destinations]
         n = len(self._ids)
-        self._allocate(max(n, min(4096, self.max_pending)))
+        self._allocate(max(n, min(RESERVED, self.max_pending)))
         self._slots = {id_: slot for slot, id_ in enumerate(self._ids)}
         kept = slice(len(state["numbers"]) - n, None)
         self._numbers[:n] = state["numbers"][kept]

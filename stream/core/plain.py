@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+RESERVED = 4_000_000
+"""Rows that arrays have room for from the beginning, up to their bound: memory is only taken by
+rows that are written to, and growing would have everybody wait for a copy."""
+
 Array = NDArray[Any]
 Ints = NDArray[np.int64]
 

@@ -166,7 +166,11 @@ def test_going_on_from_a_snapshot_equals_going_on(
     assert pending.expired == restored.expired
 
 
-def test_it_grows_to_its_bound_and_no_further() -> None:
+@pytest.mark.parametrize("reserved", [1_000, 4_000_000])
+def test_it_grows_to_its_bound_and_no_further(
+    reserved: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.core.pending.RESERVED", reserved)
     pending = Pending(2, 10_000, ["type"])
     for start in range(0, 30_000, 1_000):
         add(pending, [f"{i}" for i in range(start, start + 1_000)])

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks.ranking import anchors, drift, report, results, rows, sources
 from benchmarks.ranking.described import Described
-from benchmarks.ranking.grades import grade, mean
+from benchmarks.ranking.grades import Grades, grade, mean
 from benchmarks.ranking.streams import Stream
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
@@ -54,8 +54,8 @@ def parser() -> argparse.ArgumentParser:
         "--seeds",
         type=int,
         metavar="N",
-        help="runs of each row that differ in the seed of the learner, for means (default: 1); "
-        "for --drift, streams pooled (default: 5)",
+        help="runs of each row that differ in the seed, of the learner and of a generated stream, "
+        "for means (default: 1); for --drift, streams pooled (default: 5)",
     )
     made.add_argument("--json", type=Path, metavar="FILE", help="results to add to and render from")
     made.add_argument("--page", type=Path, default=PAGE, metavar="FILE", help="page to write")
@@ -103,21 +103,33 @@ def _table(args: argparse.Namespace, made: dict[str, Callable[[], Stream]]) -> i
         held = rows.Held(make())
         stream = held.stream
         print(f"{stream.name}: {stream.about}", flush=True)
+        helds = [held, *_others(held, args)]
         for name in wanted:
-            runs = [_scored(name, held, args.learner, seed) for seed in range(args.seeds or 1)]
-            done = [scored for scored in runs if scored is not None]
+            runs = [(of, _scored(name, of, args.learner, seed)) for seed, of in enumerate(helds)]
+            done = [(of.stream, scored) for of, scored in runs if scored is not None]
             if len(done) < len(runs):
                 failed += 1
                 continue
-            counts = stream.graded
-            graded = mean(
-                [grade(s.scores[counts], stream.frauds[counts], s.microseconds) for s in done]
-            )
-            figures = graded.asdict() | _origin(done[0], held) | {"seeds": len(done)}
+            graded = mean([_graded(of, scored) for of, scored in done])
+            figures = graded.asdict() | _origin(done[0][1], held) | {"seeds": len(done)}
             place = results.Place(section, stream.name, stream.about)
             results.add(args.json, place, name, figures)
             _say(name, figures)
     return _finish(args, failed)
+
+
+def _others(held: rows.Held, args: argparse.Namespace) -> list[rows.Held]:
+    """The streams of the runs with other seeds: other ones of the generator, a table as it is."""
+    more = range(1, args.seeds or 1)
+    if held.stream.drift_seconds is None:
+        return [held for _ in more]
+    kind = held.stream.name.removeprefix("generator/")
+    return [rows.Held(sources.generated(kind, args.transactions, seed=7 + seed)) for seed in more]
+
+
+def _graded(stream: Stream, scored: rows.Scored) -> Grades:
+    counts = stream.graded
+    return grade(scored.scores[counts], stream.frauds[counts], scored.microseconds)
 
 
 def _drift(args: argparse.Namespace) -> int:

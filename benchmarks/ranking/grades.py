@@ -54,7 +54,7 @@ def grade(scores: Floats, frauds: Bools, microseconds: float) -> Grades:
 
 
 def mean(grades: Sequence[Grades]) -> Grades:
-    """Return the means of runs over one stream; None where a run has no such figure.
+    """Return the means of runs; None where a run has no such figure.
 
     >>> one, two = (grade(np.array([p, 0.1]), np.array([True, False]), 1.0) for p in (0.5, 0.7))
     >>> round(mean([one, two]).calibration, 2), mean([one, two]).transactions

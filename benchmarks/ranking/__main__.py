@@ -175,7 +175,7 @@ def _tune(made: dict[str, Callable[[], Stream]]) -> int:
 def _tried(described: Described, anchor: anchors.Anchor) -> float:
     stream = described.stream
     scores, microseconds = anchors.run(described, anchor)
-    graded = grade(scores[stream.graded], stream.frauds[stream.graded], microseconds)
+    graded = _graded(stream, rows.Scored(scores, microseconds))
     _say(anchors.said(anchor), graded.asdict())
     return graded.average_precision or 0.0
 

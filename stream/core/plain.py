@@ -63,10 +63,6 @@ class Frozen:
         return (self._rows, *self._array.shape[1:])
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._array.dtype
-
-    @property
     def row_bytes(self) -> int:
         """Bytes of one row."""
         return self._array[:1].nbytes

@@ -18,7 +18,7 @@ import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -176,11 +176,14 @@ class StateWriter:
         self._saved[partition] = dict(positions)
         number = self._numbers.get(partition, 0)
         self._numbers[partition] = number + 1
-        begun = _Begun(
+        begun = Manifest(
             number=number,
             id=f"{number}-{secrets.token_hex(8)}",
             identity=identity(self._settings, shard),
             positions=dict(positions),
+            chunks=0,
+            size_bytes=0,
+            sha256="",
             made_at=datetime.now(UTC),
             accounts=len(shard.features.accounts),
             pending=len(shard.pending),
@@ -212,7 +215,7 @@ class StateWriter:
             on.chunks += 1
         if on.copied and not on.packing and not on.packed:
             size = on.packer.size_bytes
-            manifest = on.begun.whole(on.chunks, size, on.packer.sha256)
+            manifest = replace(on.begun, chunks=on.chunks, size_bytes=size, sha256=on.packer.sha256)
             messages.append(self._message(on, manifest_key(group, which), manifest.dump()))
             rest = on.begun_at + size / _BYTES_PER_SECOND
             self._due_at[on.partition] = max(self._due_at[on.partition], rest)
@@ -228,40 +231,13 @@ class StateWriter:
         self._packing.shutdown(wait=False, cancel_futures=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    """What is known of a snapshot when it is begun."""
-
-    number: int
-    id: str
-    identity: Mapping[str, str]
-    positions: Positions
-    made_at: datetime
-    accounts: int
-    pending: int
-
-    def whole(self, chunks: int, size_bytes: int, sha256: str) -> Manifest:
-        """Return its manifest, when all of it is packed."""
-        return Manifest(
-            number=self.number,
-            id=self.id,
-            identity=self.identity,
-            positions=self.positions,
-            chunks=chunks,
-            size_bytes=size_bytes,
-            sha256=sha256,
-            made_at=self.made_at,
-            accounts=self.accounts,
-            pending=self.pending,
-        )
-
-
 @dataclass(slots=True)
 class _UnderWay:
     """A snapshot between its beginning and its manifest."""
 
     partition: int
-    begun: _Begun
+    begun: Manifest
+    """Chunks, size and digest are known at the end."""
     pieces: Iterator[Piece]
     begun_at: float
     packer: Packer = field(default_factory=partial(Packer, CHUNK_BYTES))

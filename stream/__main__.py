@@ -24,7 +24,6 @@ from producers.options import RefusedFlag
 from stream import __doc__ as journey
 from stream import dead_letters as letters
 from stream.audit import AuditError
-from stream.collector import collect_rarely
 from stream.evaluation import OF_THE_BUS, GradingError, RequestError
 from stream.events import Alert, Decided, Example, Label, Transaction
 from stream.io.bus import (
@@ -45,6 +44,7 @@ from stream.io.security import (
     refuse_password,
 )
 from stream.log import configure
+from stream.process import set_up_process
 from stream.settings import CREDENTIALS, PASSWORDS, OwnError, Settings
 from stream.shadow import ReplayError
 
@@ -165,7 +165,7 @@ def detect(settings: Settings, args: argparse.Namespace) -> int:
     from stream.io.store import StoreWriter
     from stream.io.worker import Worker
 
-    collect_rarely()
+    set_up_process()
     stop, until_end = stop_on_signals(), Event()
     if args.until_end:
         until_end.set()
@@ -324,7 +324,7 @@ def demo(settings: Settings, args: argparse.Namespace) -> int:
     """Run generator, worker and view together."""
     from stream.demo import run_demo
 
-    collect_rarely()
+    set_up_process()
     return run_demo(settings, args, topic_specs, stop_on_signals())
 
 
@@ -332,7 +332,7 @@ def evaluate(settings: Settings, args: argparse.Namespace) -> int:
     """Run the detector over a table and grade it."""
     from stream.evaluation.command import run_evaluation
 
-    collect_rarely()
+    set_up_process()
     return run_evaluation(settings, args)
 
 
@@ -341,7 +341,7 @@ def replay(settings: Settings, args: argparse.Namespace) -> int:
     from stream.shadow.command import run_replay
     from stream.shadow.request import CHALLENGED, request_of
 
-    collect_rarely()
+    set_up_process()
     given = {name: value for name, value in vars(args).items() if name not in CHALLENGED}
     in_force = load_settings(argparse.Namespace(**given))
     run_replay(request_of(settings, in_force, args), stop_on_signals())
@@ -352,7 +352,7 @@ def audit(settings: Settings, args: argparse.Namespace) -> int:
     """Write what was learned from, what was done about its balance, and how it did."""
     from stream.audit.command import request_of, run_audit
 
-    collect_rarely()
+    set_up_process()
     run_audit(settings, request_of(args), stop_on_signals())
     return EXIT_OK
 

@@ -24,6 +24,7 @@ from benchmarks.ranking import anchors, drift, report, results, rows, sources
 from benchmarks.ranking.described import Described
 from benchmarks.ranking.grades import Grades, grade, mean
 from benchmarks.ranking.streams import Stream
+from stream.process import set_up_process
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 GENERATED = ("shift", "pattern")
@@ -65,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Run what the command line asks for; 1 where a row failed, 2 where it makes no sense."""
     args = parser().parse_args()
+    set_up_process()  # as `weir evaluate` does
     try:
         if args.render:
             return _render(args)

@@ -13,11 +13,11 @@ import numpy as np
 
 from benchmarks.scaling.decisions import decided
 from benchmarks.scaling.digest import digest
-from stream.collector import collect_rarely
 from stream.core.windows import ranked_average_precision
 from stream.io.bus import TopicPartition, connect
 from stream.io.store import StoreWriter
 from stream.io.worker import Worker
+from stream.process import set_up_process
 from stream.settings import Settings
 
 _WAITS_SECONDS = 1_200.0
@@ -144,7 +144,7 @@ def _scores(settings: Settings) -> dict[str, float]:
 
 
 def _work(chosen: dict[str, Any], member: str, pipe: Any) -> None:
-    collect_rarely()  # as `weir detect` does
+    set_up_process()  # as `weir detect` does
     settings = Settings(**chosen)
     store = StoreWriter(
         settings.redis, settings.redis_prefix, worker=member, window_expiry_seconds=86_400

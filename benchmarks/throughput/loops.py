@@ -19,7 +19,6 @@ from river.imblearn import RandomUnderSampler
 
 from benchmarks.throughput.groups import with_topics
 from benchmarks.throughput.stages import sampled
-from stream.collector import collect_rarely
 from stream.core import detector, explain
 from stream.core.decode import decode
 from stream.core.features import Features
@@ -32,6 +31,7 @@ from stream.io.outputs import Outputs
 from stream.io.store import StoreWriter
 from stream.io.training import TrainingLog
 from stream.io.worker import Worker
+from stream.process import set_up_process
 
 SENT_ON = 60
 """One in so many: about what a worker flags that has fifty alerts a second to give."""
@@ -125,7 +125,7 @@ def weir(
 ) -> Pace:
     """Weir's own worker, from so many transactions decided up to so many, or to the end of both
     topics, or until it is killed."""
-    collect_rarely()  # as `weir detect` does
+    set_up_process()  # as `weir detect` does
     settings = with_topics(environment)
     store = StoreWriter(
         settings.redis,

@@ -6,9 +6,10 @@ import asyncio
 import json
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -22,6 +23,7 @@ from stream.watch.timeline import POINTS, Timeline
 from tests.unit.test_terminal import START, alert, labelled, live
 
 DAY = 86_400
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,12 @@ class Counting(StoreReader):
         return super().live()
 
 
+def in_a_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Run it in a loop of its own thread: Playwright keeps one running in that of the tests."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
 def test_of_each_part_only_the_newest_waits_for_a_page() -> None:
     async def slow() -> dict[str, bytes]:
         page = Page("newest")
@@ -56,7 +64,7 @@ def test_of_each_part_only_the_newest_waits_for_a_page() -> None:
         page.put({"alerts": b"[]"})
         return await page.take(1.0)
 
-    assert asyncio.run(slow()) == {"now": b"999", "alerts": b"[]"}
+    assert in_a_loop(slow()) == {"now": b"999", "alerts": b"[]"}
 
 
 async def until(page: Page, part: str) -> set[str]:
@@ -89,7 +97,7 @@ def test_fifty_pages_look_at_redis_as_often_as_one(server: LocalRedisServer) -> 
         return {frozenset(parts) for parts in seen}
 
     with closing(Counting(server.url, "weir")) as reader:
-        seen = asyncio.run(watched(reader))
+        seen = in_a_loop(watched(reader))
     assert seen == {frozenset({"now", "windows", "alerts", "challengers"})}
 
 
@@ -107,7 +115,7 @@ def test_nobody_looks_while_no_page_is_open(server: LocalRedisServer) -> None:
         return reader.looks - before
 
     with closing(Counting(server.url, "weir")) as reader:
-        assert asyncio.run(idle(reader)) == 0
+        assert in_a_loop(idle(reader)) == 0
 
 
 def test_a_page_that_comes_back_when_none_was_open_is_told_the_news(
@@ -127,7 +135,7 @@ def test_a_page_that_comes_back_when_none_was_open_is_told_the_news(
         return reader.looks - before
 
     with closing(Counting(server.url, "weir")) as reader:
-        assert asyncio.run(back(reader)) >= 3
+        assert in_a_loop(back(reader)) >= 3
 
 
 def test_a_long_range_is_put_together_to_few_points_that_miss_nothing(

@@ -26,7 +26,7 @@ PLENTY = 10_000
 _FURTHEST = 5.0
 """Standard deviations from the mean that a value counts for at most in a linear model."""
 MILD, HARSH = 0.03, 0.1
-"""Target shares among which `auto` chooses."""
+"""Target shares among which `auto` chooses, besides that of the stream as it is."""
 LOG_SHARE = 0.1
 """Share of frauds that `auto` aims at in the training log."""
 
@@ -192,7 +192,9 @@ def committee(settings: Settings) -> Committee:
     elif auto:
         members[f"linear {HARSH:g}"] = member("linear", HARSH)
         members[f"forest {HARSH:g}"] = member("forest", HARSH, "under")
-        members[f"boosted {HARSH:g}"] = member("boosted", HARSH)
+        members["boosted natural"] = Member(
+            partial(BoostedTrees, strategy="none", seed=settings.seed)
+        )
         members[f"boosted {MILD:g}"] = member("boosted", MILD, retires=False)
     else:
         members[f"linear {share:g}"] = member("linear", share)

@@ -110,7 +110,11 @@ def test_every_learner_learns_with_every_way_to_rebalance(learner: str, rebalanc
 @pytest.mark.parametrize(
     ("learner", "rebalance", "members"),
     [
-        ("auto", "auto", ["one-class", "linear 0.1", "forest 0.1", "boosted 0.1", "boosted 0.03"]),
+        (
+            "auto",
+            "auto",
+            ["one-class", "linear 0.1", "forest 0.1", "boosted natural", "boosted 0.03"],
+        ),
         ("auto", "under", ["one-class", "linear 0.2", "boosted 0.2"]),
         ("linear", "auto", ["one-class", "linear 0.2"]),
         ("linear", "smote", ["one-class", "linear 0.2"]),

@@ -22,20 +22,22 @@ _AT_ONCE = 200
 def reasons(
     names: Sequence[str], rows: Rows, usual: Floats, log_odds: LogOdds, top: int = 3
 ) -> list[tuple[Reason, ...]]:
-    """Return, for each alert, the features without which its score falls most, strongest first.
+    """Return, for each alert, the features that moved its score most, strongest first.
 
     Features that tell the same (`core.families`) go together: where one of four half-lives is set
-    to its habit, the other three still tell, and none seems to matter. So each family in turn is
-    set to the habit, the others staying, and the log-odds that the score loses are its effect:
-    occlusion, after Zeiler and Fergus (2014). The kind of transaction stays: the habit is that of
-    its kind. A family is named by the member that does most: whose own loss, and whose gain where
-    the rest of the family is at its habit, are largest together.
+    to its habit, the other three still tell, and none seems to matter. The effect of a family is
+    the mean of two: what the log-odds lose where it alone is set to the habit (occlusion, after
+    Zeiler and Fergus, 2014), and what they gain where all others are. Where several families each
+    suffice, the first alone hardly sees them. They are the last and the first place of the orders
+    that Shapley values (Strumbelj and Kononenko, 2014) are means over. The kind of transaction
+    stays: the habit is that of its kind. A family is named by the member that does most: whose own
+    loss, and whose gain where the rest of the family is at its habit, are largest together.
 
     Families that do not lower the score are left out. Circumstances, which say nothing of the
     accounts, come after all others.
 
-    Nothing is asked of the model but scores, and nothing is drawn: as many for an alert as there
-    are families and two for each member of those named, those of all alerts at once.
+    Nothing is asked of the model but scores, and nothing is drawn: two for each family and two for
+    each member of those named, those of all alerts at once.
 
     Parameters
     ----------
@@ -77,11 +79,16 @@ def _explained(
 ) -> list[tuple[Reason, ...]]:
     members = [np.array(each) for each in families.values()]
     habits = np.where(np.isnan(usual), rows, usual).astype(np.float32)
-    changed = np.repeat(rows[:, None], 1 + len(members), axis=1)
+    usual_all = rows.copy()
+    explained = np.concatenate(members)
+    usual_all[:, explained] = habits[:, explained]
+    without, alone = (np.repeat(r[:, None], 1 + len(members), axis=1) for r in (rows, usual_all))
     for at, each in enumerate(members, start=1):
-        changed[:, at, each] = habits[:, each]
-    scored = log_odds(changed.reshape(-1, rows.shape[1])).reshape(len(rows), -1)
-    effects = scored[:, :1] - scored[:, 1:]
+        without[:, at, each] = habits[:, each]
+        alone[:, at, each] = rows[:, each]
+    asked = np.stack([without, alone]).reshape(-1, rows.shape[1])
+    whole, nothing = log_odds(asked).reshape(2, len(rows), -1)
+    effects = (whole[:, :1] - whole[:, 1:] + nothing[:, 1:] - nothing[:, :1]) / 2.0
     last = np.array([name in CIRCUMSTANCES for name in families])
     order = np.lexsort((-effects, np.broadcast_to(last, effects.shape)), axis=1)
     told = [

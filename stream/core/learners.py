@@ -18,11 +18,11 @@ from stream.core.weighting import HARDEST
 from stream.events import logit
 from stream.settings import OwnError, Settings
 
-FIRST_RATE, MOST_RATE = 0.05, 0.2
-"""Of the legitimate examples, `auto` sends to the training log at least the former in the
-beginning, and at most the latter."""
-PLENTY = 10_000
-"""Legitimate examples learned, from which on their number alone asks for fewer."""
+MOST_RATE = 0.2
+"""Of the legitimate examples, `auto` sends no more to the training log."""
+PLENTY, FRESH = 10_000, 500
+"""Until so many legitimate examples were learned `auto` sends as many as it may; then at least
+`FRESH` over their number, so that something new is always learned."""
 _FURTHEST = 5.0
 """Standard deviations from the mean that a value counts for at most in a linear model."""
 MILD, HARSH = 0.03, 0.1
@@ -213,8 +213,9 @@ def log_rate(settings: Settings, prior: float, learned: float = 0.0) -> float:
     if strategy == "auto":
         if ":" in settings.learner:
             return 1.0
-        first = FIRST_RATE * min(PLENTY / max(learned, 1.0), 1.0)
-        return min(max(sampling_rate(prior, LOG_SHARE), first), MOST_RATE)
+        if learned < PLENTY:
+            return MOST_RATE
+        return min(max(sampling_rate(prior, LOG_SHARE), FRESH / learned), MOST_RATE)
     rate = sampling_rate(prior, settings.target_share)
     return {
         "under": rate,

@@ -11,7 +11,7 @@ from scipy.special import expit
 from stream.core.shift import Shift, fit
 from stream.core.tally import LOG_ODDS, Tally
 
-HALF_LIFE = 240.0
+HALF_LIFE = 120.0
 """Windows after which what has matured counts half."""
 LEAST_BLOCKS = 4
 """Fewer blocks tell too little of how they vary: then they are cut shorter, if they can be."""
@@ -52,7 +52,7 @@ def past_of(windows: Tally, asked: int) -> Past:
 def weights_of(blocks: int, size: int) -> Floats:
     """Return what each block of so many windows counts for: the newest, which is last, 1.
 
-    >>> weights_of(3, 240).tolist()
+    >>> weights_of(3, 120).tolist()
     [0.25, 0.5, 1.0]
     """
     weights: Floats = 0.5 ** (np.arange(blocks)[::-1] * size / HALF_LIFE)

@@ -234,6 +234,16 @@ def test_the_shift_and_its_variation_between_blocks_are_found(between: float) ->
     assert found.between == pytest.approx(between, abs=0.15)
 
 
+@pytest.mark.parametrize(("frauds", "low", "high"), [([520, 320], 0.0, 0.0), ([480], 0.35, 0.40)])
+def test_what_chance_explains_is_no_shift(frauds: list[int], low: float, high: float) -> None:
+    """Blocks that were off one way and then the other tell nothing; those all off one way do."""
+    counts = np.zeros((8, len(LOG_ODDS)))
+    counts[:, len(LOG_ODDS) // 2] = 800  # announced: half of them
+    found = fit(counts, np.resize(np.array(frauds, dtype=np.float64), 8), np.ones(8))
+    assert low <= found.value <= high
+    assert fit(counts, np.resize(800.0 - np.array(frauds), 8), np.ones(8)).value <= 0.0
+
+
 COUNTS = st.integers(0, 40)
 BIN = st.tuples(COUNTS, COUNTS, COUNTS).map(lambda c: (max(c[0], c[1] + c[2]), c[1], c[2]))
 

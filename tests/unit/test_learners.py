@@ -339,7 +339,7 @@ def test_the_mean_rate_of_calibrated_scores_is_what_was_asked_for(prior: float) 
 def test_the_more_was_learned_the_fewer_legitimate_examples_are_sent() -> None:
     chosen, learned = settings(rebalance="auto"), (0.0, 5_000.0, 10_000.0, 20_000.0, 1e6)
     rates = [log_rate(chosen, 0.001, count) for count in learned]
-    assert rates == pytest.approx([0.05, 0.05, 0.05, 0.025, 0.001 / 0.999 * 9.0])
+    assert rates == pytest.approx([0.2, 0.2, 0.05, 0.025, 0.001 / 0.999 * 9.0])
 
 
 @pytest.mark.parametrize("rebalance", ["auto", "under", "hard", "hybrid"])

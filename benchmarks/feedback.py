@@ -111,9 +111,10 @@ def main() -> None:
     parser.add_argument("--label-delay", type=duration, default=timedelta(days=7))
     parser.add_argument("--score-from", type=duration, default=timedelta(days=60))
     parser.add_argument("--transactions", type=int, metavar="N", help="only so many")
+    parser.add_argument("--seed", type=int, default=Settings().seed, help="of the learners")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
-    settings = Settings(threshold=f"alert_budget:{args.alerts}/1d")
+    settings = Settings(threshold=f"alert_budget:{args.alerts}/1d", seed=args.seed)
     chunks = read_table(
         args.file, COLUMNS[args.columns], limit=args.transactions, step_origin=settings.step_origin
     )

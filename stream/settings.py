@@ -214,7 +214,7 @@ class Settings(BaseSettings):
         "are real, more where event time is simulated",
     )
     max_batch: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        2_000, description="records handled at once, at most 10,000"
+        5_000, description="records handled at once, at most 10,000"
     )
     max_record_bytes: Positive = Field(
         65_536, description="a larger message is a dead letter, unread"

@@ -53,8 +53,8 @@ _FOLLOW_SECONDS = 0.05
 """Between two polls of the follower, once it has all there is. Each poll costs a millisecond."""
 _FRESH_MS = 5
 """How long a poll that has something waits for what came after that."""
-_PLENTY = 4
-"""A poll that is full to one part of so many is behind, and what it has is enough."""
+_PLENTY = 500
+"""A poll that has so many records is behind, and what it has is enough."""
 
 
 class KafkaGroupConsumer:
@@ -203,13 +203,13 @@ class KafkaGroupConsumer:
                 polled += records(poll(0, max_records - len(polled)))
         if not polled and wait_ms:
             polled += records(self._poll_group(wait_ms, max_records))
-        elif polled and len(polled) < max_records // _PLENTY:
+        elif polled and len(polled) < min(_PLENTY, max_records):
             # They were fetched just after the poll before. What has come since is asked for now.
             polled += records(self._poll_group(_FRESH_MS, max_records - len(polled)))
 
     def _poll_follower(self, wait_ms: float, max_records: int) -> Any:
         found = self._follower.poll(wait_ms, max_records)
-        if sum(map(len, found.values())) < max_records // _PLENTY and self._all_followed():
+        if sum(map(len, found.values())) < _PLENTY and self._all_followed():
             self._follows_at = time.monotonic() + _FOLLOW_SECONDS
         return found
 

@@ -52,7 +52,8 @@ class Novelty:
         at = 0
         while at < len(rows):
             until = min(at + _BLOCK - self._filled, len(rows))
-            part = rows[at:until]
+            # As one row after the other: how values lie decides in which order they are added.
+            part = np.ascontiguousarray(rows[at:until])
             scores[at:until] = self._above(part)
             self._block[self._filled : self._filled + len(part)] = part
             self._filled += len(part)

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -34,6 +34,7 @@ def in_batches(novelty: Novelty, rows: Floats, cuts: list[int]) -> Floats:
     cuts=st.lists(st.integers(0, 1_200), max_size=8),
     order=st.sampled_from(["C", "F"]),
 )
+@example(n=252, cuts=[251], order="F")
 def test_how_rows_are_cut_into_batches_changes_no_score(
     n: int, cuts: list[int], order: str
 ) -> None:

@@ -48,12 +48,12 @@ class Novelty:
 
     def score(self, rows: Floats) -> Floats:
         """Return the novelty of each row, shape (n,), at least 0, and take the rows in."""
+        rows = np.ascontiguousarray(rows)  # how values lie decides in which order they are added
         scores = np.empty(len(rows))
         at = 0
         while at < len(rows):
             until = min(at + _BLOCK - self._filled, len(rows))
-            # As one row after the other: how values lie decides in which order they are added.
-            part = np.ascontiguousarray(rows[at:until])
+            part = rows[at:until]
             scores[at:until] = self._above(part)
             self._block[self._filled : self._filled + len(part)] = part
             self._filled += len(part)

@@ -12,8 +12,9 @@ Then live traffic while one worker becomes three, each is restarted in turn, and
 Printed is how many transactions were decided twice or never, and for each of these changes the
 longest time that any partition went without a decision.
 
-Without a table, it is `--transactions` of the generator. Apache Kafka and Redis are started for the
-run, or given.
+Without a table, it is `--transactions` of the generator, with `--clients` people about as many a
+day. Apache Kafka and Redis are started for the run, or given. They have one core, and all workers
+over the table the others: so one worker and four work under the same conditions.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ PARTITIONS = 4
 def main() -> None:
     """Run what was asked for, and print two tables."""
     args = _parser().parse_args()
+    cores = sorted(os.sched_getaffinity(0))
     with ExitStack() as stack:
+        os.sched_setaffinity(0, cores[-1:])  # of the servers, and of what publishes
         kafka, redis = started(stack, args.kafka, args.redis)
         if args.logs:
             args.logs.mkdir(parents=True, exist_ok=True)
@@ -66,10 +69,11 @@ def main() -> None:
             )
             settings = with_topics(group | dict(args.set))
             table = table or publish(args, settings)
-            shared.append(handled(settings, workers, table))
+            shared.append(handled(settings, workers, table, cores[:-1] or cores))
             print(shared_table(shared[-1:], shared[0]).splitlines()[-1], flush=True)
         moves = None
         if not args.no_moves:
+            os.sched_setaffinity(0, cores)
             group = environment(f"kafka://{kafka}", redis, f"{RUN}-live", partitions=PARTITIONS)
             group["WEIR_LOG_FORMAT"] = "text"
             moves = moved(with_topics(group), group, args.rate, folder)
@@ -97,7 +101,7 @@ def publish(args: argparse.Namespace, settings: Settings) -> Table:
     def chunks() -> Iterator[list[Row]]:
         if args.table is None:
             yield from generate(
-                Scenario(clients=100_000, fraud_rate=0.001), transactions=args.transactions
+                Scenario(clients=args.clients, fraud_rate=0.001), transactions=args.transactions
             )
             return
         columns = COLUMNS[args.columns]
@@ -170,6 +174,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--columns", choices=sorted(COLUMNS), default="card")
     parser.add_argument("--limit", type=int, metavar="N", help="rows of the table at most")
     parser.add_argument("--transactions", type=int, default=300_000, metavar="N")
+    parser.add_argument(
+        "--clients", type=int, default=100_000, metavar="N", help="people of the generator"
+    )
     parser.add_argument("--label-delay", type=duration, default=timedelta(hours=3))
     parser.add_argument(
         "--score-from",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from multiprocessing import get_context
 from threading import Event
@@ -65,8 +66,8 @@ class Shared:
     seconds: float
 
 
-def handled(settings: Settings, workers: int, table: Table) -> Shared:
-    """Have a group of workers handle all there is: a table that was published.
+def handled(settings: Settings, workers: int, table: Table, cores: Sequence[int]) -> Shared:
+    """Have a group of workers on these cores handle all there is: a table that was published.
 
     Raises `SystemExit` where a transaction was decided not at all, or more than once.
     """
@@ -76,7 +77,7 @@ def handled(settings: Settings, workers: int, table: Table) -> Shared:
         here, there = context.Pipe()
         process = context.Process(
             target=_work,
-            args=(settings.model_dump(mode="json"), f"worker-{number}", there),
+            args=(settings.model_dump(mode="json"), f"worker-{number}", cores, there),
             daemon=True,
         )
         process.start()
@@ -143,7 +144,8 @@ def _scores(settings: Settings) -> dict[str, float]:
     return scores
 
 
-def _work(chosen: dict[str, Any], member: str, pipe: Any) -> None:
+def _work(chosen: dict[str, Any], member: str, cores: Sequence[int], pipe: Any) -> None:
+    os.sched_setaffinity(0, cores)
     set_up_process()  # as `weir detect` does
     settings = Settings(**chosen)
     store = StoreWriter(

@@ -47,6 +47,8 @@ library: Any = kafka.admin
 _batches: Any = kafka.record.default_records.DefaultRecordBatchBuilder
 # One request holds batches of several partitions, so it may be larger than any topic's message.
 _REQUEST_BYTES = 64 * 1024 * 1024
+_IDLE_MS = 5
+"""Between two looks of a poll that has nothing to wait for."""
 
 
 _RIGHTS: dict[type[KafkaError], str] = {
@@ -114,6 +116,10 @@ class Cluster:
             **options,
         )
         consumer._fetcher._net = _Forgetful(consumer._fetcher._net)
+        # Where the answer to a fetch comes between two looks of a poll, kafka-python (3.0.12) takes
+        # it that nothing is under way, and sleeps for so long with the records at hand. Only the
+        # consumer's own copy: how often it tries again what has failed stays as it is.
+        consumer.config["retry_backoff_ms"] = _IDLE_MS
         return consumer
 
     def producer(self, kind: type[KafkaProducer] = KafkaProducer, **options: Any) -> Client:

@@ -54,7 +54,9 @@ _FOLLOW_SECONDS = 0.05
 _FRESH_MS = 5
 """How long a poll that has something waits for what came after that."""
 _PLENTY = 500
-"""A poll that has so many records is behind, and what it has is enough."""
+"""Where the group has so many records at once, it is behind, and what it has is enough."""
+_FOLLOWED_AT_ONCE = 200
+"""Records of the other inputs that a poll returns at most while the group is not behind."""
 
 
 class KafkaGroupConsumer:
@@ -87,6 +89,8 @@ class KafkaGroupConsumer:
         self._assignment: frozenset[int] = frozenset()
         self._lost: set[int] = set()
         self._follower_first = False
+        self._behind = False
+        """Whether the group had plenty in the last poll."""
         self._follows_at = 0.0
         self._offsets_sent: _Sent | None = None
         self._fenced: str | None = None
@@ -193,19 +197,27 @@ class KafkaGroupConsumer:
 
     def _fetch(self, polled: list[Record], max_records: int, wait_ms: float) -> None:
         """Take what both consumers have fetched; where that is nothing, wait a moment for more."""
-        polls = [self._poll_group]
-        if self._follower.assignment() and time.monotonic() >= self._follows_at:
-            # In turn, so that neither starves while the other has plenty.
-            polls.insert(0 if self._follower_first else 1, self._poll_follower)
-            self._follower_first = not self._follower_first
-        for poll in polls:
-            if len(polled) < max_records:
-                polled += records(poll(0, max_records - len(polled)))
+        behind = self._behind or bool(self._group.paused())
+        # In turn, so that neither starves while the other has plenty.
+        turns = [False, True] if self._follower_first else [True, False]
+        self._follower_first = not self._follower_first
+        of_group = 0
+        for is_group in turns:
+            room = max_records - len(polled)
+            if is_group and room:
+                polled += (found := records(self._poll_group(0, room)))
+                of_group = len(found)
+            elif room and self._follower.assignment() and time.monotonic() >= self._follows_at:
+                # Labels of a moment are not to hold up the transactions that come meanwhile.
+                room = room if behind else min(room, _FOLLOWED_AT_ONCE)
+                polled += records(self._poll_follower(0, room))
+        self._behind = of_group >= min(_PLENTY, max_records)
+        room = max_records - len(polled)
         if not polled and wait_ms:
             polled += records(self._poll_group(wait_ms, max_records))
-        elif polled and len(polled) < min(_PLENTY, max_records):
+        elif polled and room and not (behind or self._behind):
             # They were fetched just after the poll before. What has come since is asked for now.
-            polled += records(self._poll_group(_FRESH_MS, max_records - len(polled)))
+            polled += records(self._poll_group(_FRESH_MS, room))
 
     def _poll_follower(self, wait_ms: float, max_records: int) -> Any:
         found = self._follower.poll(wait_ms, max_records)

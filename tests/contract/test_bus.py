@@ -449,6 +449,22 @@ def test_a_busy_input_does_not_starve_another(bus: Bus) -> None:
     assert len(seen) < 5000
 
 
+def test_plenty_of_another_input_does_not_hold_up_what_comes_meanwhile(bus: Bus) -> None:
+    transactions, labels = bus.topic("tx"), bus.topic("labels")
+    consumer = bus.consumer(transactions, labels)
+    bus.publish(*numbered(transactions, 1), *numbered(labels, 1))
+    read(consumer, 2)
+    bus.publish(*numbered(labels, 5000))
+    seen: list[Record] = []
+    while not seen:
+        seen += consumer.poll(1000, 1)
+    bus.publish(*numbered(transactions, 1))
+    while not any(record.topic == transactions for record in seen) and len(seen) < 5000:
+        seen += consumer.poll(1000, 1)
+        time.sleep(0.02)
+    assert len(seen) < 5000
+
+
 @pytest.mark.parametrize("exactly_once", [True, False])
 def test_outputs_and_positions_are_committed_together(bus: Bus, exactly_once: bool) -> None:
     source, alerts = bus.topic("tx"), bus.topic("alerts", 2)

@@ -153,6 +153,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         TopicSpec(
             settings.training_topic, 1, example_bytes, {"retention.ms": "-1"}
         ),  # the model is rebuilt from it: kept for ever
+        TopicSpec(settings.fits_topic, 1, config={"retention.ms": "-1"}),  # spares fitting anew
         TopicSpec(settings.dead_letters_topic, 1, inputs + 65_536),
         TopicSpec(settings.decisions_topic, settings.partitions, _DECIDED_BYTES),
         TopicSpec(settings.state_topic, settings.partitions, 1_048_576, _STATE_CONFIG),
@@ -791,7 +792,8 @@ values:
 _NOT_OF_A_REPLAY = (
     *("group", "worker_id", "state_dir", "partitions", "max_message_bytes", "delivery"),
     *("reject_share", "reject_window", "checkpoint_seconds", "bus_patience_seconds"),
-    *("alerts_topic", "dead_letters_topic", "state_topic", "align_seconds", "learning_budget_us"),
+    *("alerts_topic", "fits_topic", "dead_letters_topic", "state_topic", "align_seconds"),
+    "learning_budget_us",
 )
 
 

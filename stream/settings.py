@@ -106,6 +106,7 @@ class Settings(BaseSettings):
     labels_topic: str = Field("labels", description="topic of labels")
     alerts_topic: str = Field("alerts", description="topic of alerts")
     training_topic: str = Field("training", description="topic of examples: the training log")
+    fits_topic: str = Field("fits", description="topic of trees fitted by one worker for all")
     dead_letters_topic: str = Field("dead-letters", description="topic of what could not be read")
     decisions_topic: str = Field(
         "decisions", description="topic of what each commit decided: scores and thresholds"

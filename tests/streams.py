@@ -20,7 +20,7 @@ def settings(**given: object) -> Settings:
 
 
 TOPICS = (
-    *("transactions", "labels", "alerts", "training"),
+    *("transactions", "labels", "alerts", "training", "fits"),
     *("dead_letters", "decisions", "state"),
 )
 

@@ -9,7 +9,7 @@ from stream.io.bus import TopicSpec, connect
 from stream.settings import Settings
 
 _INPUTS = ("transactions", "labels")
-_WRITTEN = ("alerts", "training", "dead_letters", "decisions", "state")
+_WRITTEN = ("alerts", "training", "fits", "dead_letters", "decisions", "state")
 
 
 def environment(

@@ -4,38 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Executor, Future
-from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import xgboost
-from numpy.typing import NDArray
 from river import base
 
 from stream.core.rebalance import FeatureDict, Label
-from stream.core.resample import resample
+from stream.core.trees import Fit, Floats, Rows, Trees
 
-Floats = NDArray[np.float64]
-Rows = NDArray[np.float32]
 
-_TREES = 60
-_PARAMETERS = {
-    "objective": "binary:logistic",
-    "tree_method": "hist",
-    "max_depth": 5,
-    "eta": 0.12,
-    "lambda": 2.0,
-    "subsample": 0.8,
-    "colsample_bytree": 0.5,
-    # Drawn from both classes evenly (`_evenly`), so many bins lose nothing against twice as many.
-    "max_bin": 128,
-    # The same trees in every worker, whatever its number of cores.
-    "nthread": 1,
-}
-_BINNING: Any = {name: _PARAMETERS[name] for name in ("max_bin", "nthread")}
-_BINNED_BY = 2_000
-"""Rows of each class whose quantiles bound the bins, at most."""
+class Fitting(Protocol):
+    """Trees on their way: a `Future` of them, or what is like one."""
+
+    def result(self) -> Trees:
+        """Return them; wait for them where they are not there yet."""
+
+
+class Fitter(Protocol):
+    """Where fits are done: any `Executor`, or what is like one."""
+
+    def submit(self, fit: Fit, /) -> Fitting: ...
 
 
 class BoostedTrees(base.Classifier):
@@ -80,7 +68,7 @@ class BoostedTrees(base.Classifier):
     True
     """
 
-    executor: Executor | None = None
+    executor: Fitter | None = None
     """Where to fit; none: at once. Makes no difference to what is learned, and is not kept."""
 
     def __init__(
@@ -109,7 +97,7 @@ class BoostedTrees(base.Classifier):
         self._frauds = np.zeros(256, dtype=np.bool_)
         self._weights = np.zeros(256)
         self._trees: Trees | None = None
-        self._coming: tuple[int, Future[Trees] | Trees] | None = None
+        self._coming: tuple[int, Fitting | Trees] | None = None
         self._next_fit = min_examples
         self._since = self._begun = 0
 
@@ -193,8 +181,7 @@ class BoostedTrees(base.Classifier):
         features, frauds = self._features[:n].copy(), self._frauds[:n].copy()
         if self.strategy == "hard":  # by the trees in force, or all alike
             scores = self.probabilities(names, features)
-        fit = partial(
-            Trees.fit,
+        fit = Fit(
             names,
             features,
             frauds,
@@ -264,74 +251,7 @@ class BoostedTrees(base.Classifier):
         self._features = np.column_stack([self._features, missing])
 
 
-class Trees:
-    """Fitted trees, and what the rebalancing has done to their odds."""
-
-    def __init__(
-        self, booster: xgboost.Booster, names: tuple[Any, ...], odds_factor: float
-    ) -> None:
-        self.booster = booster
-        self.names = names
-        self.odds_factor = odds_factor
-        self._asked = names
-        self._at = np.arange(len(names))
-
-    def __reduce__(self) -> tuple[Any, ...]:  # without what was asked last
-        return Trees, (self.booster, self.names, self.odds_factor)
-
-    @classmethod
-    def fit(  # noqa: PLR0917 - what `resample` takes
-        cls,
-        names: tuple[Any, ...],
-        features: Rows,
-        frauds: NDArray[np.bool_],
-        weights: Floats,
-        strategy: str,
-        target_share: float,
-        seed: int,
-        scores: Floats | None = None,
-    ) -> Trees:
-        """Fit trees to examples that stand for `weights` transactions each, shapes (n, d), (n,)."""
-        # Chance picks columns by their place: in the order of names, it picks the same ones always.
-        order = sorted(range(len(names)), key=lambda i: str(names[i]))
-        rng = np.random.default_rng(seed)
-        x, y, w, factor = resample(
-            strategy, features[:, order], frauds, weights, target_share, rng, scores=scores
-        )
-        cuts = xgboost.QuantileDMatrix(x[_evenly(y, rng)], **_BINNING)
-        data = xgboost.QuantileDMatrix(x, y, weight=w, ref=cuts, **_BINNING)
-        booster = xgboost.train(_PARAMETERS | {"seed": seed}, data, _TREES)
-        return cls(booster, tuple(names[i] for i in order), factor)
-
-    def probabilities(self, names: tuple[Any, ...], rows: Rows) -> Floats:
-        """Return the probability of fraud of rows with these columns, shape (n,)."""
-        if not len(rows):
-            return np.empty(0)
-        if names != self._asked:
-            at = {name: i for i, name in enumerate(names)}
-            # What the rows do not have is missing: the last column, which is none.
-            self._asked = names
-            self._at = np.array([at.get(name, len(names)) for name in self.names], dtype=np.intp)
-        if (self._at == len(names)).any():
-            rows = np.column_stack([rows, np.full(len(rows), np.nan, dtype=np.float32)])
-        found = self.booster.inplace_predict(
-            np.ascontiguousarray(rows[:, self._at]), validate_features=False
-        ).astype(np.float64)
-        odds = found * self.odds_factor
-        probabilities: Floats = odds / (odds + 1.0 - found)
-        return probabilities
-
-
-def _evenly(y: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.intp]:
-    """Pick rows of both classes to bound the bins by: where frauds lie, a split has to be fine."""
-    return np.sort(
-        np.concatenate(
-            [rng.permutation(np.flatnonzero(y == each))[:_BINNED_BY] for each in (False, True)]
-        )
-    )
-
-
-def _result(fitted: Future[Trees] | Trees) -> Trees:
+def _result(fitted: Fitting | Trees) -> Trees:
     return fitted if isinstance(fitted, Trees) else fitted.result()
 
 

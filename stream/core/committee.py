@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from river import base
 
-from stream.core.boosted import BoostedTrees, number
+from stream.core.boosted import BoostedTrees, Fitter, number
 from stream.core.drift import Drift
 from stream.core.rebalance import FeatureDict, Label
 from stream.core.stacking import Bools, filled, level, stack
@@ -126,7 +125,7 @@ class Committee(base.Classifier):
         self.names = tuple(members)
         self.learners: dict[str, Learner] = {name: m.build() for name, m in members.items()}
         """Those that are not retired."""
-        self.executor: Executor | None = None
+        self.executor: Fitter | None = None
         """Where members fit that are refitted; none: at once. Is not kept."""
         self.drift = Drift()
         self.bias = 0.0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from concurrent.futures import Executor
 
 import numpy as np
 
+from stream.core.boosted import Fitter
 from stream.core.committee import Told, as_rows
 from stream.core.features import Floats, Rows
 from stream.core.habit import Habit
@@ -131,9 +131,9 @@ class Model:
         """Return each member's share of the vote."""
         return self.committee.weights()
 
-    def fit_in(self, executor: Executor) -> None:
+    def fit_in(self, fitter: Fitter) -> None:
         """Have what is refitted fitted there, in the background; what is learned stays the same."""
-        self.committee.executor = executor
+        self.committee.executor = fitter
 
     def state(self) -> dict[str, float]:
         """Return the figures of the model that a window report shows."""

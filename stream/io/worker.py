@@ -27,6 +27,7 @@ from stream.io.bus import (
     TopicPartition,
 )
 from stream.io.checkpoint import Checkpoint
+from stream.io.fits import SharedFits
 from stream.io.intake import Batch, Intake, Outcome, handle
 from stream.io.outputs import Outputs
 from stream.io.reporting import Reporting
@@ -114,7 +115,6 @@ class Worker:
         self._partitions = broker.topics().get(settings.transactions_topic, 1)
         self.detector = Detector(settings, saved or Model(settings), self._partitions)
         self._fitting = Background("weir-fit")
-        self.detector.model.fit_in(self._fitting)
         self._intake = Intake(settings)
         self._outputs = Outputs(settings, clock)
         self._states = StateWriter(settings, time.monotonic)
@@ -143,9 +143,13 @@ class Worker:
             self._training = TrainingLog(
                 settings, broker.reader(), self.detector, self._consumer.mark
             )
+            self._fits = SharedFits(
+                settings, self._fitting, broker.reader(), self.detector.shards, self._partitions
+            )
         except BaseException:
             self._consumer.close()
             raise
+        self.detector.model.fit_in(self._fits)
 
     def run(self, stop: Event, until_end: Event | None = None) -> None:
         """Work until `stop` is set; once `until_end` is set, until all there is was handled.
@@ -153,7 +157,9 @@ class Worker:
         Raises `TooManyRejects`, and `BusError` where the bus is away for longer than it waits.
         """
         self._stop = self._training.stop = stop
+        self._fits.open()
         self._training.open()
+        self._fits.waits = True
         self._told = self._learned()
         away_since: float | None = None
         try:
@@ -184,7 +190,7 @@ class Worker:
         batch = self._intake.take(self._consumer.at_end, self._clock(), patient=patient)
         if batch:
             self._handle(batch)
-        elif self._states.ready():
+        elif self._states.ready() or (self.detector.shards and self._fits.messages()):
             self._commit([], {})
         busy = bool(self._read(0.0 if batch else 0.1) or batch)
         self._silent_polls = 0 if busy else self._silent_polls + 1
@@ -209,6 +215,7 @@ class Worker:
             self._fitting.shutdown(wait=False, cancel_futures=True)
             self._states.close()
             self._training.close()
+            self._fits.close()
             self._consumer.close()
 
     def summary(self) -> dict[str, float | None]:
@@ -270,16 +277,20 @@ class Worker:
     def _commit(
         self, outputs: Sequence[Message], positions: Mapping[TopicPartition, int]
     ) -> Mapping[TopicPartition, int] | None:
-        """Commit outputs and a few chunks of state; None where it was lost, and state with it."""
-        chunks = self._states.messages()
+        """Commit outputs, a few chunks of state and what was fitted.
+
+        None where it was lost, and state with it.
+        """
+        chunks, fitted = self._states.messages(), self._fits.messages()
         # Who commits a position must own its partition: so must who writes its state.
         owners = {s: self._positions[s] for c in chunks for s in self._inputs(c.partition)}
         try:
-            ends = self._consumer.commit([*outputs, *chunks], {**owners, **positions})
+            ends = self._consumer.commit([*outputs, *chunks, *fitted], {**owners, **positions})
         except (CommitLost, BusUnavailable) as lost:
             log.warning("commit lost, restoring from the committed positions: %s", lost)
             self._forget(list(self.detector.shards))
             return None
+        self._fits.published(fitted)
         decisions = {s: end for s, end in ends.items() if s.topic == self.settings.decisions_topic}
         self._positions |= {**positions, **decisions}
         return ends

@@ -105,8 +105,8 @@ def test_check_says_what_is_missing_and_what_to_do(tmp_path: Path, weir: Weir) -
     assert "weir topics create" in nothing.out
     assert "FAIL  redis" in nothing.out
     assert "pass4711" not in nothing.out + nothing.err
-    assert weir("topics", "create", **env).out.count("created") == 7
-    assert weir("topics", "create", **env).out.count("there already") == 7
+    assert weir("topics", "create", **env).out.count("created") == 8
+    assert weir("topics", "create", **env).out.count("there already") == 8
     with LocalRedisServer() as redis:
         found = weir("check", **(env | {"WEIR_REDIS": redis.url}))
     assert found.code == 0, found.out

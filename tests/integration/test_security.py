@@ -136,7 +136,7 @@ def test_each_role_does_its_part_of_the_journey_with_no_more_rights_than_documen
 ) -> None:
     made = weir("topics", "create", **place.role("admin"))
     assert made.code == 0, made.err
-    assert made.out.count("created") == 7
+    assert made.out.count("created") == 8
     sent = weir(
         "paysim", "--transactions=600", "--clients=300", "--fraud-rate=0.05", "--label-delay=1h",
         "--quiet", entry=produce, **place.role("producer"),

@@ -15,12 +15,15 @@ import numpy as np
 import pytest
 
 import stream.io.restore as restore_module
+from benchmarks.scaling.digest import digest
 from producers.rows import Row
 from stream.__main__ import topic_specs
 from stream.core import wire
+from stream.core.boosted import BoostedTrees
 from stream.core.detector import Detector
 from stream.core.evaluate import Scorecard, evaluate
 from stream.core.model import Model
+from stream.core.trees import Fit
 from stream.core.windows import measure
 from stream.events import Alert, Label, utc
 from stream.io.bus import (
@@ -447,6 +450,28 @@ def test_state_whose_partition_goes_while_it_is_restored_is_none(
 def shard_bytes(worker: Worker) -> dict[int, bytes]:
     """The account state by partition, as it would be saved."""
     return {p: pack_shard(shard) for p, shard in worker.detector.shards.items()}
+
+
+def test_who_learns_the_log_anew_has_the_trees_of_then_without_fitting_them(
+    chosen: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = chosen.model_copy(update={"learner": "auto"})
+    publish(chosen, messages(chosen, ROWS))
+    first, _ = run(chosen)
+    published = {record.key for record in everything(connect(chosen.bus), chosen.fits_topic)}
+    done: list[Fit] = []
+    fit = Fit.__call__
+    monkeypatch.setattr(Fit, "__call__", lambda due: done.append(due) or fit(due))
+    second, _ = run(chosen, "two")
+    boosted = [
+        learner
+        for learner in first.detector.model.committee.learners.values()
+        if isinstance(learner, BoostedTrees)
+    ]
+    assert len(published) > 2
+    assert len(done) == sum(learner.fits for learner in boosted) - len(published)
+    assert second.detector.model.position == first.detector.model.position
+    assert digest(second.detector.model) == digest(first.detector.model)
 
 
 def test_what_is_saved_is_shown_and_what_is_forgotten_is_rebuilt_the_same(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import zlib
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import xgboost
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ _PARAMETERS = {
 _BINNING: Any = {name: _PARAMETERS[name] for name in ("max_bin", "nthread")}
 _BINNED_BY = 2_000
 """Rows of each class whose quantiles bound the bins, at most."""
+_UNREADABLE = (zlib.error, msgspec.MsgspecError, ValueError, RecursionError)
 _MAX_BYTES = 16 * 1024 * 1024
 """Of trees unpacked, at most: they have a hundredth of it."""
 
@@ -84,8 +85,10 @@ class Fit:
         booster = xgboost.train(_PARAMETERS | {"seed": self.seed}, data, _TREES)
         return Trees(booster, tuple(self.names[i] for i in order), factor)
 
-    def digest(self) -> str:
+    def digest(self, made_with: str = "") -> str:
         """Return a digest of all that the trees follow from, and of what fits them.
+
+        `made_with` are versions that the digest is to tell apart besides that of XGBoost.
 
         >>> x, y, w = np.eye(2, dtype=np.float32), np.array([True, False]), np.ones(2)
         >>> fits = [Fit(("a", "b"), x, y, w, "none", 0.1, seed) for seed in (1, 1, 2)]
@@ -93,7 +96,7 @@ class Fit:
         >>> a == same, a == other
         (True, False)
         """
-        how = (xgboost.__version__, _PARAMETERS, _TREES, _BINNED_BY)
+        how = (made_with, xgboost.__version__, _PARAMETERS, _TREES, _BINNED_BY)
         found = hashlib.sha256(
             repr((how, self.names, self.strategy, self.target_share, self.seed)).encode()
         )
@@ -121,8 +124,8 @@ class Trees:
 
     def to_bytes(self) -> bytes:
         """Return them packed, to the bit."""
-        names = json.dumps([self.names, self.odds_factor]).encode()
-        return zlib.compress(names + b"\n" + self.booster.save_raw("ubj"), 1)
+        head = msgspec.json.encode((self.names, self.odds_factor))
+        return zlib.compress(head + b"\n" + self.booster.save_raw("ubj"), 1)
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Trees:
@@ -132,12 +135,18 @@ class Trees:
             head, newline, body = unpacking.decompress(packed, _MAX_BYTES).partition(b"\n")
             if not newline or not unpacking.eof:
                 raise ValueError("not whole")
-            names, odds_factor = json.loads(head)
+            names, odds_factor = msgspec.json.decode(head, type=tuple[list[str], float])
+            if not body.startswith(b"{"):  # of what is empty, XGBoost dies
+                raise ValueError("nothing behind the names")
             booster = xgboost.Booster({"nthread": 1}, model_file=bytearray(body))
             if booster.num_features() != len(names):
                 raise ValueError(f"trees of {booster.num_features()} features, and {len(names)}")
-            return cls(booster, tuple(map(str, names)), float(odds_factor))
-        except (zlib.error, ValueError, TypeError, xgboost.core.XGBoostError) as error:
+            trees = cls(booster, tuple(names), odds_factor)
+            found = trees.probabilities(trees.names, np.zeros((1, len(names)), dtype=np.float32))
+            if found.shape != (1,) or not (0.0 <= found[0] <= 1.0 and trees.odds_factor > 0.0):
+                raise ValueError("they give no probability")
+            return trees
+        except (*_UNREADABLE, xgboost.core.XGBoostError) as error:
             raise ValueError(f"no trees: {error}") from error
 
     def probabilities(self, names: tuple[Any, ...], rows: Rows) -> Floats:

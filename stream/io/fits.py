@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 import zlib
-from collections import deque
 from collections.abc import Collection
 from concurrent.futures import Future
+from importlib.metadata import version
 
 from stream.core.boosted import Fitting
 from stream.core.trees import Fit, Trees
 from stream.io.background import Background
-from stream.io.bus import BusUnavailable, Message, Reader, TopicPartition, read_whole
+from stream.io.bus import Broker, BusError, Message, TopicPartition
 from stream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,11 @@ _PATIENCE_SECONDS = 40e-6
 """The same, per example that they are fitted to: some four times as long as a fit takes."""
 _HELD = 256
 """Fits that are held at most, packed: more than a long training log comes to."""
+_HELD_BYTES = 262_144
+"""Of one of them, at most: they have a quarter of it."""
 _POLL_SECONDS = 0.05
+_QUIET_SECONDS = 5.0
+"""Without a record for so long, what was fitted before is not waited for."""
 
 
 class SharedFits:
@@ -31,9 +35,9 @@ class SharedFits:
 
     All workers come to the same fits at the same positions of the training log. Each fit is the
     turn of whoever owns a certain partition: that worker fits in its background and publishes the
-    trees with its next commit. The others read them when they are to be in force. They go by a
-    digest of all that trees follow from, so a worker only takes those that it would have come to
-    itself. Where they do not come in time, it fits for itself.
+    trees at once. The others read them when they are to be in force. They go by a digest of all
+    that trees follow from, so a worker only takes those that it would have come to itself. Where
+    they do not come in time, or the topic cannot be used, it fits for itself.
 
     Parameters
     ----------
@@ -41,8 +45,8 @@ class SharedFits:
         Of the application.
     background
         Where this worker fits.
-    reader
-        For the topic of fits. It is closed with this.
+    broker
+        Where the topic of fits is.
     owned
         The partitions that the worker owns, as they are at any time.
     partitions
@@ -53,80 +57,126 @@ class SharedFits:
         self,
         settings: Settings,
         background: Background,
-        reader: Reader,
+        broker: Broker,
         owned: Collection[int],
         partitions: int,
     ) -> None:
         self.waits = False
         """Whether others are at the same fits now; while one learns what is past, they are not."""
         self._background = background
-        self._reader = reader
+        self._broker = broker
+        self._reader = broker.reader()
         self._source = TopicPartition(settings.fits_topic, 0)
         self._owned = owned
         self._partitions = partitions
         self._packed: dict[str, bytes] = {}
         """Trees that were read, by the digest of their fit, the oldest first."""
-        self._own: deque[Message] = deque()
-        """Fitted here and not yet published."""
+        self._awaited: set[_Theirs] = set()
+        self._missed = False
+        """Whether trees did not come in time, and none have come since."""
+        self._made_with = f"weir {version('weir')}, numpy {version('numpy')}"
 
     def open(self) -> None:
-        """Read what was fitted before."""
-        for record in read_whole(self._reader, [self._source]):
-            self._hold(record.key, record.value)
+        """Read what was fitted before, the newest."""
+        try:
+            end = self._reader.end(self._source)
+            begin = max(self._reader.beginning(self._source), end - 4 * _HELD)
+            self._reader.assign({self._source: begin})
+            patience = time.monotonic()
+            while self._reader.position(self._source) < end:
+                if self._read(0.5):
+                    patience = time.monotonic()
+                elif time.monotonic() - patience > _QUIET_SECONDS:
+                    return
+        except BusError as error:
+            log.warning("trees fitted before cannot be read, and are fitted anew: %s", error)
 
     def submit(self, fit: Fit, /) -> Fitting:
         """Have a fit done here, where it is this worker's turn, or by another."""
+        if not self.waits:
+            return self._background.submit(self._past, fit)
         if self.mine(fit):
             return self._background.submit(self.fitted, fit)
-        return _Theirs(self, fit, self._background.submit(fit.digest))
+        theirs = _Theirs(self, fit, self._background.submit(self.digest, fit))
+        self._awaited.add(theirs)
+        return theirs
 
     def mine(self, fit: Fit) -> bool:
         """Whether it is this worker's turn."""
         how = f"{fit.strategy} {fit.target_share} {fit.seed}"
         return zlib.crc32(how.encode()) % self._partitions in self._owned
 
+    def digest(self, fit: Fit) -> str:
+        """Return what the trees of a fit are known by."""
+        return fit.digest(self._made_with)
+
     def fitted(self, fit: Fit) -> Trees:
-        """Fit here, and have the trees published."""
+        """Fit here, and publish the trees."""
         trees = fit()
-        key = fit.digest().encode()
-        self._own.append(Message(self._source.topic, key, trees.to_bytes(), partition=0))
+        message = Message(
+            self._source.topic, self.digest(fit).encode(), trees.to_bytes(), partition=0
+        )
+        try:
+            publisher = self._broker.publisher()  # seldom: none is kept
+            try:
+                publisher.publish([message])
+            finally:
+                publisher.close()
+        except BusError as error:
+            log.warning("trees are not there for other workers, who fit them anew: %s", error)
         return trees
 
-    def messages(self) -> list[Message]:
-        """Return what is to be published with the next commit."""
-        return list(self._own)
+    def settled(self) -> bool:
+        """Whether all trees that are awaited have come: nobody would wait for them."""
+        for theirs in list(self._awaited):
+            theirs.look()
+        return not self._awaited
 
-    def published(self, messages: Collection[Message]) -> None:
-        """Forget what was published."""
-        for _ in messages:
-            self._own.popleft()
+    def has_come(self, theirs: _Theirs) -> None:
+        """Await these trees no longer."""
+        self._awaited.discard(theirs)
 
-    def take(self, digest: str, timeout_seconds: float) -> Trees | None:
+    def take(self, digest: str, timeout_seconds: float = 0.0) -> Trees | None:
         """Return the trees of a fit that another worker has done, if they come in time."""
-        deadline = time.monotonic() + timeout_seconds
+        deadline = time.monotonic() + (0.0 if self._missed else timeout_seconds)
         while digest not in self._packed:
             left = deadline - time.monotonic()
             try:
-                for record in self._reader.poll(_HELD, max(0.0, min(left, _POLL_SECONDS))):
-                    self._hold(record.key, record.value)
-            except BusUnavailable as error:
-                log.warning("fits of other workers cannot be read: %s", error)
+                self._read(max(0.0, min(left, _POLL_SECONDS)))
+            except BusError as error:
+                log.warning("trees of other workers cannot be read: %s", error)
                 return None
             if left <= 0.0 and digest not in self._packed:
+                self._missed = self._missed or timeout_seconds > 0.0
                 return None
-        try:
-            return Trees.from_bytes(self._packed.pop(digest))
-        except ValueError as error:
-            log.warning("a fit of another worker cannot be read, and is done anew: %s", error)
-            return None
+        return self._unpacked(digest)
 
     def close(self) -> None:
         self._reader.close()
 
-    def _hold(self, key: bytes | None, value: bytes | None) -> None:
-        self._packed[(key or b"").decode(errors="replace")] = value or b""
-        if len(self._packed) > _HELD:
-            del self._packed[next(iter(self._packed))]
+    def _past(self, fit: Fit) -> Trees:
+        """The trees of a fit that is long past, if they were published, or else fitted here."""
+        return self._unpacked(self.digest(fit)) or fit()
+
+    def _read(self, timeout_seconds: float) -> int:
+        records = self._reader.poll(_HELD, timeout_seconds)
+        for record in records:
+            if record.value and record.key and len(record.value) <= _HELD_BYTES:
+                self._packed[record.key[:64].decode(errors="replace")] = record.value
+                self._missed = False
+            if len(self._packed) > _HELD:
+                del self._packed[next(iter(self._packed))]
+        return len(records)
+
+    def _unpacked(self, digest: str) -> Trees | None:
+        packed = self._packed.pop(digest, None)
+        if packed is None:
+            return None
+        try:
+            return Trees.from_bytes(packed)
+        except ValueError as error:
+            log.warning("trees of another worker cannot be read, and are fitted anew: %s", error)
+            return None
 
 
 class _Theirs:
@@ -138,21 +188,31 @@ class _Theirs:
         self._digest = digest
         self._trees: Trees | None = None
 
+    def look(self) -> None:
+        """Take them, if they are there."""
+        if self._trees is None and self._digest.done():
+            self._hold(self._fits.take(self._digest.result()))
+
     def result(self) -> Trees:
-        if self._trees is None:
-            self._trees = self._found()
-        return self._trees
+        trees = self._trees or self._found()
+        self._hold(trees)
+        return trees
+
+    def _hold(self, trees: Trees | None) -> None:
+        self._trees = trees
+        if trees is not None:
+            self._fits.has_come(self)
 
     def _found(self) -> Trees:
-        mine = self._fits.mine(self._fit)  # by now: partitions move
-        waits = self._fits.waits and not mine
         patience_seconds = 0.0
-        if waits:
+        if mine := self._fits.mine(self._fit):  # by now: partitions move
+            log.debug("a fit that was another worker's turn is this one's now")
+        else:
             by_size = _LEAST_PATIENCE_SECONDS + _PATIENCE_SECONDS * len(self._fit.frauds)
             patience_seconds = min(by_size, _MOST_PATIENCE_SECONDS)
         trees = self._fits.take(self._digest.result(), patience_seconds)
-        if trees is not None:
-            return trees
-        if waits:
-            log.info("trees of another worker did not come in time: fitting them here")
-        return self._fits.fitted(self._fit) if mine else self._fit()
+        if trees is None:
+            if not mine:
+                log.info("trees of another worker did not come in time: fitting them here")
+            trees = self._fits.fitted(self._fit) if mine else self._fit()
+        return trees

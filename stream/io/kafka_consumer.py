@@ -56,7 +56,7 @@ _FRESH_MS = 5
 _PLENTY = 500
 """Where the group has so many records at once, it is behind, and what it has is enough."""
 _FOLLOWED_AT_ONCE = 200
-"""Records of the other inputs that a poll returns at most while the group is not behind."""
+"""Records of the other inputs that a poll returns at most while the group gives some."""
 
 
 class KafkaGroupConsumer:
@@ -91,6 +91,7 @@ class KafkaGroupConsumer:
         self._follower_first = False
         self._behind = False
         """Whether the group had plenty in the last poll."""
+        self._followed_at_once = _FOLLOWED_AT_ONCE
         self._follows_at = 0.0
         self._offsets_sent: _Sent | None = None
         self._fenced: str | None = None
@@ -209,9 +210,12 @@ class KafkaGroupConsumer:
                 of_group = len(found)
             elif room and self._follower.assignment() and time.monotonic() >= self._follows_at:
                 # Labels of a moment are not to hold up the transactions that come meanwhile.
-                room = room if behind else min(room, _FOLLOWED_AT_ONCE)
+                room = room if behind else min(room, self._followed_at_once)
                 polled += records(self._poll_follower(0, room))
         self._behind = of_group >= min(_PLENTY, max_records)
+        # Where none come, more at a time: labels may come in bulk.
+        more = min(2 * self._followed_at_once, max(max_records, _FOLLOWED_AT_ONCE))
+        self._followed_at_once = _FOLLOWED_AT_ONCE if of_group else more
         room = max_records - len(polled)
         if not polled and wait_ms:
             polled += records(self._poll_group(wait_ms, max_records))

@@ -144,7 +144,7 @@ class Worker:
                 settings, broker.reader(), self.detector, self._consumer.mark
             )
             self._fits = SharedFits(
-                settings, self._fitting, broker.reader(), self.detector.shards, self._partitions
+                settings, self._fitting, broker, self.detector.shards, self._partitions
             )
         except BaseException:
             self._consumer.close()
@@ -190,7 +190,7 @@ class Worker:
         batch = self._intake.take(self._consumer.at_end, self._clock(), patient=patient)
         if batch:
             self._handle(batch)
-        elif self._states.ready() or (self.detector.shards and self._fits.messages()):
+        elif self._states.ready():
             self._commit([], {})
         busy = bool(self._read(0.0 if batch else 0.1) or batch)
         self._silent_polls = 0 if busy else self._silent_polls + 1
@@ -277,20 +277,16 @@ class Worker:
     def _commit(
         self, outputs: Sequence[Message], positions: Mapping[TopicPartition, int]
     ) -> Mapping[TopicPartition, int] | None:
-        """Commit outputs, a few chunks of state and what was fitted.
-
-        None where it was lost, and state with it.
-        """
-        chunks, fitted = self._states.messages(), self._fits.messages()
+        """Commit outputs and a few chunks of state; None where it was lost, and state with it."""
+        chunks = self._states.messages()
         # Who commits a position must own its partition: so must who writes its state.
         owners = {s: self._positions[s] for c in chunks for s in self._inputs(c.partition)}
         try:
-            ends = self._consumer.commit([*outputs, *chunks, *fitted], {**owners, **positions})
+            ends = self._consumer.commit([*outputs, *chunks], {**owners, **positions})
         except (CommitLost, BusUnavailable) as lost:
             log.warning("commit lost, restoring from the committed positions: %s", lost)
             self._forget(list(self.detector.shards))
             return None
-        self._fits.published(fitted)
         decisions = {s: end for s, end in ends.items() if s.topic == self.settings.decisions_topic}
         self._positions |= {**positions, **decisions}
         return ends
@@ -404,7 +400,8 @@ class Worker:
             self._begin_snapshot(partition)
         self._states.go_on()
         seconds = self.settings.checkpoint_seconds
-        if self._checkpoint and self._sound and (now or clock - self._saved_at >= seconds):
+        due = now or clock - self._saved_at >= seconds
+        if self._checkpoint and self._sound and due and (now or self._fits.settled()):
             self._saved_at = clock
             self._save_model(self._checkpoint)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -15,7 +16,7 @@ from stream.io.background import Background
 from stream.io.bus import Message, connect
 from stream.io.fits import SharedFits
 from stream.settings import Settings
-from tests.streams import settings, topics
+from tests.streams import everything, settings, topics
 
 PARTITIONS = 2
 
@@ -32,19 +33,15 @@ class Group:
     def worker(self, *owned: int) -> SharedFits:
         """One that owns these partitions, and is where the others are."""
         background = self._stack.enter_context(Background("fit"))
-        reader = connect(self._of.bus).reader()
-        fits = SharedFits(self._of, background, reader, set(owned), PARTITIONS)
+        fits = SharedFits(self._of, background, connect(self._of.bus), set(owned), PARTITIONS)
         self._stack.callback(fits.close)
         fits.open()
         fits.waits = True
         return fits
 
-    def commit(self, of: SharedFits) -> int:
-        """Publish what a worker has fitted; return how much that was."""
-        fitted = of.messages()
-        self.publish(*fitted)
-        of.published(fitted)
-        return len(fitted)
+    def published(self) -> int:
+        """How many fits are on the topic."""
+        return len(everything(connect(self._of.bus), self._of.fits_topic))
 
     def publish(self, *messages: Message) -> None:
         self._publisher.publish(messages)
@@ -68,13 +65,13 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def due(of: SharedFits) -> Fit:
     """A fit that is the turn of a worker."""
+    return next(fit for fit in map(due_of, range(100)) if of.mine(fit))
+
+
+def due_of(seed: int) -> Fit:
     rng = np.random.default_rng(0)
     features = rng.normal(size=(400, 2)).astype(np.float32)
-    made = (
-        Fit(("a", "b"), features, features[:, 0] > 1.0, np.ones(400), "weights", 0.1, seed)
-        for seed in range(100)
-    )
-    return next(fit for fit in made if of.mine(fit))
+    return Fit(("a", "b"), features, features[:, 0] > 1.0, np.ones(400), "weights", 0.1, seed)
 
 
 @pytest.mark.usefixtures("patient")
@@ -85,13 +82,12 @@ def test_each_fit_is_the_turn_of_one_worker_and_the_others_have_its_trees(
     fit = due(one)
     assert not other.mine(fit)
     trees = one.submit(fit).result()
-    assert group.commit(one) == 1
-    assert one.messages() == []
+    assert group.published() == 1
     theirs = [each.submit(fit) for each in (other, idle)]
     monkeypatch.setattr(Fit, "__call__", lambda _: pytest.fail("fitted once more"))
     assert [each.result().to_bytes() for each in theirs] == [trees.to_bytes()] * 2
     assert theirs[0].result() is theirs[0].result()
-    assert group.commit(other) == 0
+    assert group.published() == 1
 
 
 def test_trees_that_do_not_come_are_fitted_by_whoever_needs_them(
@@ -102,7 +98,7 @@ def test_trees_that_do_not_come_are_fitted_by_whoever_needs_them(
     caplog.set_level("INFO")
     assert other.submit(fit).result().to_bytes() == fit().to_bytes()
     assert "did not come in time" in caplog.text
-    assert group.commit(other) == 0
+    assert group.published() == 0
 
 
 def test_what_moved_here_after_a_fit_began_is_fitted_here_and_published(group: Group) -> None:
@@ -111,7 +107,7 @@ def test_what_moved_here_after_a_fit_began_is_fitted_here_and_published(group: G
     begun = other.submit(fit)
     other._owned.add(0)  # type: ignore[attr-defined] # it is a set here
     assert begun.result().to_bytes() == fit().to_bytes()
-    assert group.commit(other) == 1
+    assert group.published() == 1
 
 
 def test_who_comes_later_has_what_was_fitted_before(
@@ -120,7 +116,6 @@ def test_who_comes_later_has_what_was_fitted_before(
     one = group.worker(0, 1)
     fit = due(one)
     packed = one.submit(fit).result().to_bytes()
-    group.commit(one)
     later = group.worker()
     later.waits = False  # as while it learns what is past
     monkeypatch.setattr(Fit, "__call__", lambda _: pytest.fail("fitted once more"))
@@ -128,17 +123,18 @@ def test_who_comes_later_has_what_was_fitted_before(
 
 
 @pytest.mark.usefixtures("patient")
-@pytest.mark.parametrize("value", [b"rubbish", b"", None])
 def test_what_is_no_trees_is_told_and_fitted_anew(
-    group: Group, caplog: pytest.LogCaptureFixture, value: bytes | None
+    group: Group, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, other = group.worker(0), group.worker(1)
     fit = due(one)
-    topic = one._source.topic
+    topic, key = one._source.topic, other.digest(fit).encode()
     group.publish(
         Message(topic, None, b"nothing", partition=0),
         Message(topic, b"\xff", b"nothing", partition=0),
-        Message(topic, fit.digest().encode(), value, partition=0),
+        Message(topic, key, None, partition=0),
+        Message(topic, key, b"", partition=0),
+        Message(topic, key, b"rubbish", partition=0),
     )
     found: Trees = other.submit(fit).result()
     assert found.to_bytes() == fit().to_bytes()
@@ -147,7 +143,41 @@ def test_what_is_no_trees_is_told_and_fitted_anew(
 
 def test_what_is_held_has_a_bound(group: Group) -> None:
     one = group.worker(0)
-    for number in range(1_000):
-        one._hold(str(number).encode(), b"x")
-    assert len(one._packed) == 256
-    assert "999" in one._packed
+    group.publish(
+        *(Message(one._source.topic, str(number).encode(), b"x", (), 0) for number in range(600)),
+        Message(one._source.topic, b"large", b"x" * 300_000, (), 0),
+    )
+    later = group.worker(1)
+    assert list(later._packed) == [str(number) for number in range(344, 600)]
+
+
+def test_a_snapshot_need_not_wait_for_trees_that_have_come(group: Group) -> None:
+    one, other = group.worker(0), group.worker(1)
+    fit = due(one)
+    assert other.settled()
+    awaited = other.submit(fit)
+    assert not other.settled()
+    one.submit(fit).result()
+    deadline = time.monotonic() + 20.0
+    while not other.settled() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert other.settled()
+    assert awaited.result().to_bytes() == fit().to_bytes()
+
+
+def test_a_topic_that_is_not_there_is_told_and_each_fits_for_itself(
+    url: str, unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    chosen = settings(bus=url, group=unique, partitions=PARTITIONS, **topics(unique))
+    others = [spec for spec in topic_specs(chosen) if spec.name != chosen.fits_topic]
+    connect(url).create_topics(others)
+    with ExitStack() as stack:
+        for owned in ({0}, {1}):
+            background = stack.enter_context(Background("fit"))
+            fits = SharedFits(chosen, background, connect(url), owned, PARTITIONS)
+            stack.callback(fits.close)
+            fits.open()
+            fits.waits = True
+            found = fits.submit(fit := due_of(0)).result()
+            assert found.to_bytes() == fit().to_bytes()
+    assert "weir topics create" in caplog.text

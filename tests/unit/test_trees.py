@@ -50,6 +50,11 @@ def test_trees_that_were_packed_are_the_same_to_the_bit(strategy: str) -> None:
         lambda _: zlib.compress(b'{"a": 1}\n' + fit()().booster.save_raw("ubj")),
         lambda _: zlib.compress(b'[["a"], 1.0]\n' + fit()().booster.save_raw("ubj")),
         lambda _: zlib.compress(b'[["a", "b", "c"], "x"]\n' + fit()().booster.save_raw("ubj")),
+        lambda _: zlib.compress(b'[["a", "b", "c"], NaN]\n' + fit()().booster.save_raw("ubj")),
+        lambda _: zlib.compress(b'[["a", "b", "c"], -1]\n' + fit()().booster.save_raw("ubj")),
+        lambda _: zlib.compress(b'[["a"], 1.0]\n'),
+        lambda _: zlib.compress(b'[["a"], 1' + b"0" * 400 + b"]\n{"),
+        lambda _: zlib.compress(b"[" * 100_000 + b"\n"),
         lambda _: zlib.compress(b"[" + b" " * 20_000_000 + b"\n"),
     ],
 )
@@ -71,5 +76,5 @@ def test_fits_have_one_digest_only_where_all_is_the_same() -> None:
         dataclasses.replace(one, scores=np.zeros(500)),
         dataclasses.replace(one, features=one.features[:, :2], names=("b", "a")),
     ]
-    assert fit().digest() == one.digest()
+    assert fit().digest() == one.digest() != one.digest("another version")
     assert len({each.digest() for each in [one, *others]}) == len(others) + 1

@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Collection
 from concurrent.futures import Future
+from contextlib import closing
 from importlib.metadata import version
 
 from stream.core.boosted import Fitting
@@ -117,11 +118,8 @@ class SharedFits:
             self._source.topic, self.digest(fit).encode(), trees.to_bytes(), partition=0
         )
         try:
-            publisher = self._broker.publisher()  # seldom: none is kept
-            try:
+            with closing(self._broker.publisher()) as publisher:  # seldom: none is kept
                 publisher.publish([message])
-            finally:
-                publisher.close()
         except BusError as error:
             log.warning("trees are not there for other workers, who fit them anew: %s", error)
         return trees
@@ -190,7 +188,7 @@ class _Theirs:
 
     def look(self) -> None:
         """Take them, if they are there."""
-        if self._trees is None and self._digest.done():
+        if self._digest.done():
             self._hold(self._fits.take(self._digest.result()))
 
     def result(self) -> Trees:
@@ -204,15 +202,12 @@ class _Theirs:
             self._fits.has_come(self)
 
     def _found(self) -> Trees:
-        patience_seconds = 0.0
-        if mine := self._fits.mine(self._fit):  # by now: partitions move
-            log.debug("a fit that was another worker's turn is this one's now")
-        else:
-            by_size = _LEAST_PATIENCE_SECONDS + _PATIENCE_SECONDS * len(self._fit.frauds)
-            patience_seconds = min(by_size, _MOST_PATIENCE_SECONDS)
-        trees = self._fits.take(self._digest.result(), patience_seconds)
+        digest = self._digest.result()
+        if self._fits.mine(self._fit):  # by now: partitions move
+            return self._fits.take(digest) or self._fits.fitted(self._fit)
+        by_size = _LEAST_PATIENCE_SECONDS + _PATIENCE_SECONDS * len(self._fit.frauds)
+        trees = self._fits.take(digest, min(by_size, _MOST_PATIENCE_SECONDS))
         if trees is None:
-            if not mine:
-                log.info("trees of another worker did not come in time: fitting them here")
-            trees = self._fits.fitted(self._fit) if mine else self._fit()
+            log.info("trees of another worker did not come in time: fitting them here")
+            trees = self._fit()
         return trees

@@ -30,6 +30,7 @@ import numpy as np
 
 from producers.options import duration
 from producers.replay import COLUMNS, read_table
+from stream.core.committee import Votes
 from stream.core.detector import Detector
 from stream.core.evaluate import Row, Scorecard, outcomes, slices
 from stream.core.features import Floats, Rows
@@ -59,10 +60,10 @@ class Apart(Model):
             super().learn(self._early.popleft())
         super().learn(example)
 
-    def scores(self, names: tuple[str, ...], rows: Rows) -> Floats:
-        both = super().scores(names, rows) + self.feedback.scores(names, rows)
-        found: Floats = np.minimum(both / 2.0, MAX_SCORE)
-        return found
+    def scored(self, names: tuple[str, ...], rows: Rows) -> tuple[Floats, Votes]:
+        scores, votes = super().scored(names, rows)
+        both = scores + self.feedback.scores(names, rows)
+        return np.minimum(both / 2.0, MAX_SCORE), votes
 
 
 def played(

@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 
 from producers.options import duration
 from producers.paysim import Scenario, generate
+from stream.core.committee import Votes
 from stream.core.detector import Before, Decisions, Detector
 from stream.core.evaluate import Scorecard, evaluate
 from stream.core.explain import reasons
@@ -87,10 +88,10 @@ class Timed(Model):
     busy_seconds = 0.0
     rows: Rows
 
-    def scores(self, names: tuple[str, ...], rows: Rows) -> Floats:
+    def scored(self, names: tuple[str, ...], rows: Rows) -> tuple[Floats, Votes]:
         self.rows = rows
         begun = time.process_time()
-        found = super().scores(names, rows)
+        found = super().scored(names, rows)
         self.busy_seconds += time.process_time() - begun
         return found
 

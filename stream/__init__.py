@@ -20,3 +20,10 @@ The journey of one transaction, and where to read about each step:
 What is in `core` is pure: time, seed and settings come in as arguments. What is in `io` touches
 sockets and disks and computes nothing. `__main__` puts the parts together.
 """
+
+import os
+
+# Memory as it is needed, in small pages: numpy asks for large ones, and whoever is the first to
+# write to one waits until all of it is there, up to 6 ms on a virtual machine. numpy reads this
+# when it is loaded.
+os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")

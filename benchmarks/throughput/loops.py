@@ -181,7 +181,7 @@ def _stages(worker: Any) -> dict[str, tuple[Any, ...]]:
         "align": (Intake.put, Intake.take),
         "decode": (decode,),
         "features": (Features.transform,),
-        "score": (Model.scores,),
+        "score": (Model.scored,),
         "reasons": (explain.reasons,),
         "pending": (Pending.add,),
         "windows": (Windows.decided, Windows.labelled),

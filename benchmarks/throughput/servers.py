@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
@@ -31,12 +32,16 @@ def started(stack: ExitStack, kafka: str | None, redis: str | None) -> tuple[str
     Raises `SystemExit` where they cannot be started.
     """
     return (
-        kafka or _start(stack, kafka_server.missing(), LocalKafka, "--kafka HOST:PORT").bootstrap,
+        kafka or _start(stack, kafka_server.missing(), _steady, "--kafka HOST:PORT").bootstrap,
         redis or _start(stack, redis_server.missing(), LocalRedis, "--redis URL").url,
     )
 
 
-def _start(stack: ExitStack, missing: str | None, kind: type[S], instead: str) -> S:
+def _steady() -> LocalKafka:
+    return LocalKafka(java=kafka_server.STEADY)
+
+
+def _start(stack: ExitStack, missing: str | None, kind: Callable[[], S], instead: str) -> S:
     if missing:
         raise SystemExit(f"{missing}, or give {instead}")
     server = kind()

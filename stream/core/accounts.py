@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.plain import RESERVED, Frozen, Restored, Snapshot
+from stream.core.slots import Slots
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -62,7 +62,7 @@ class Accounts:
         self.half_lives_seconds = 3600.0 * np.asarray(half_lives_hours, dtype=np.float64)
         self.max_accounts = max_accounts
         self.evicted = 0
-        self._slots: dict[str, int] = {}
+        self._slots = Slots()
         self._names: list[str] = []
         """By slot, of all that were ever taken."""
         self._free: list[int] = []
@@ -173,8 +173,7 @@ class Accounts:
 
     def _found(self, accounts: Sequence[str]) -> Ints:
         """Return the slot of each account, -1 where it is not held."""
-        found = map(self._slots.get, accounts, repeat(-1))
-        return np.fromiter(found, dtype=np.int64, count=len(accounts))
+        return np.array(self._slots.find(accounts), dtype=np.int64)
 
     def as_held(self, accounts: Sequence[str]) -> list[str]:
         """Return the names as they are held here: who keeps many of them keeps one text of each."""
@@ -184,9 +183,10 @@ class Accounts:
 
     def snapshot(self) -> Snapshot:
         """Return the state, plain; one at a time, as the one before is then given up."""
-        names = list(self._slots)
-        at = np.fromiter(self._slots.values(), dtype=np.int64, count=len(names))
+        at = self._in_order()
         rows = len(at) if np.array_equal(at, np.arange(len(at))) else at
+        whole = isinstance(rows, int)
+        names = self._names[:rows] if whole else [self._names[slot] for slot in at.tolist()]
         arrays = {"sums": self._sums, "labels": self._labels, "moments": self._moments}
         frozen = {name: Frozen(array, rows) for name, array in arrays.items()}
         self._frozen = list(frozen.values())
@@ -203,7 +203,9 @@ class Accounts:
         names = state["names"]
         self._allocate(max(len(names), min(RESERVED, self.max_accounts + 2)))
         self._names = list(names)
-        self._slots = {name: slot for slot, name in enumerate(names)}
+        self._slots = Slots(names)
+        self._taken[: len(names)] = np.arange(len(names))
+        self._next_taken = len(names)
         self._sums[: len(names)] = state["sums"]
         self._labels[: len(names)] = state["labels"]
         self._moments[: len(names)] = state["moments"]
@@ -214,7 +216,10 @@ class Accounts:
         self._sums = np.zeros((capacity, 2, 4, half_lives))
         self._labels = np.zeros((capacity, 2, 2, half_lives))
         self._moments = np.zeros((capacity, 2, 4))  # of a new slot they are set
-        self._names, self._slots, self._free = [], {}, []
+        self._taken = np.zeros(capacity, dtype=np.int64)
+        """By slot: the how manyth it was to be taken."""
+        self._next_taken = 0
+        self._names, self._slots, self._free = [], Slots(), []
 
     def _slots_of(self, accounts: Sequence[str]) -> Ints:
         """Slots of accounts, new ones where need be. Evicts before, so that no slot is taken twice
@@ -225,26 +230,36 @@ class Accounts:
         if len(self._slots) + len(new) > self.max_accounts:
             self._evict(len(self._slots) + len(new) - self.max_accounts, keep=set(accounts))
         first = len(self._names)
-        for account in new:
-            slot = self._free.pop() if self._free else len(self._names)
-            if slot == len(self._names):
-                self._names.append(account)
+        taken = [self._free.pop() for _ in range(min(len(new), len(self._free)))]
+        for account, slot in zip(new, taken, strict=False):
             self._names[slot] = account
-            self._slots[account] = slot
+        self._names += list(new)[len(taken) :]
+        taken += range(first, len(self._names))
+        self._slots.add(new, taken)
         while len(self._names) > len(self._sums):
             self._grow()
         self._moments[first : len(self._names)] = _NEVER
-        for i in unknown:
-            slots[i] = self._slots[accounts[i]]
+        self._taken[taken] = np.arange(self._next_taken, self._next_taken + len(taken))
+        self._next_taken += len(taken)
+        slots[unknown] = self._slots.find(accounts[i] for i in unknown)
         return slots
+
+    def _in_order(self) -> Ints:
+        """Slots of all accounts, in the order in which they were taken."""
+        held = np.ones(len(self._names), dtype=np.bool_)
+        held[self._free] = False
+        at = np.flatnonzero(held)
+        found: Ints = at[np.argsort(self._taken[at], kind="stable")]
+        return found
 
     def _grow(self) -> None:
         """Make twice the room, up to the bound; beyond, for the batch at hand."""
         held = len(self._sums)
         more = max(min(held, self.max_accounts - held), 1024)
-        arrays = (self._sums, self._labels, self._moments)
-        self._sums, self._labels, self._moments = (
-            np.concatenate([array, np.zeros((more, *array.shape[1:]))]) for array in arrays
+        arrays = (self._sums, self._labels, self._moments, self._taken)
+        self._sums, self._labels, self._moments, self._taken = (
+            np.concatenate([array, np.zeros((more, *array.shape[1:]), dtype=array.dtype)])
+            for array in arrays
         )
 
     def _evict(self, at_least: int, keep: set[str]) -> None:
@@ -252,16 +267,17 @@ class Accounts:
 
         An account of the batch at hand stays, even if that exceeds the bound by the batch.
         """
-        held = np.array([s for a, s in self._slots.items() if a not in keep], dtype=np.int64)
+        slots, names = self._in_order().tolist(), self._names
+        held = np.array([slot for slot in slots if names[slot] not in keep], dtype=np.int64)
         count = min(max(at_least, self.max_accounts // 16), len(held))
         if not count:
             return
         last = self._moments[held, :, SEEN].max(axis=1)
         oldest = held[np.argpartition(last, count - 1)[:count]]
+        self._slots.remove(names[slot] for slot in oldest.tolist())
         for slot in oldest.tolist():
-            del self._slots[self._names[slot]]
-            self._names[slot] = ""
-            self._free.append(slot)
+            names[slot] = ""
+        self._free += oldest.tolist()
         self._keep(oldest)
         self._sums[oldest] = 0.0
         self._labels[oldest] = 0.0

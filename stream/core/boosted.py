@@ -16,6 +16,9 @@ from stream.core.trees import Fit, Floats, Rows, Trees
 class Fitting(Protocol):
     """Trees on their way: a `Future` of them, or what is like one."""
 
+    def done(self) -> bool:
+        """Return whether they are there."""
+
     def result(self) -> Trees:
         """Return them; wait for them where they are not there yet."""
 
@@ -109,6 +112,16 @@ class BoostedTrees(base.Classifier):
     def fitted(self) -> bool:
         """Whether there are trees in force."""
         return self._trees is not None
+
+    @property
+    def awaited(self) -> Fitting | None:
+        """The trees that come into force with the next example, where they are still on their way.
+
+        To learn it is to wait for them.
+        """
+        if self._coming is None or self.learned + 1 < self._coming[0]:
+            return None
+        return None if isinstance(self._coming[1], Trees) else self._coming[1]
 
     def learn_one(self, x: FeatureDict, y: Label, w: float = 1.0) -> None:
         self._keep(self._row(x, learn=True), bool(y), w)

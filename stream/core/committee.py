@@ -17,6 +17,7 @@ from stream.core.boosted import BoostedTrees, Fitter, number
 from stream.core.drift import Drift
 from stream.core.rebalance import FeatureDict, Label
 from stream.core.stacking import Bools, filled, level, stack
+from stream.core.steps import Steps, finished
 from stream.core.windows import ranked_average_precision
 from stream.events import logit
 
@@ -232,19 +233,20 @@ class Committee(base.Classifier):
     def _take(self, example: Told) -> None:
         self._waiting.append(example)
         if len(self._waiting) == self.block:
-            self.learn_block(self._waiting, *as_rows([x for x, _, _, _ in self._waiting]))
+            finished(self.learn_block(self._waiting, *as_rows([x for x, _, _, _ in self._waiting])))
             self._waiting.clear()
 
     def learn_block(
         self, block: Sequence[Told], names: tuple[Hashable, ...], rows: Rows
-    ) -> list[float]:
-        """Learn `block` examples and return the probabilities from just before.
+    ) -> Steps[list[float]]:
+        """Learn `block` examples, step by step; it comes to the probabilities from just before.
 
         For whoever holds the examples of a block anyway, and as rows (`as_rows`); `learn_one`
-        collects them itself.
+        collects them itself. Between two steps it may be asked for votes, not to learn.
         """
         votes = self.votes(names, rows)
         scores: list[float] = self.probabilities(votes).tolist()
+        yield None
         changed: set[str] = set()
         for row, given, score, (_, is_fraud, w, corrects) in zip(
             rows, votes, scores, block, strict=True
@@ -258,7 +260,11 @@ class Committee(base.Classifier):
             if isinstance(learner, BoostedTrees):
                 learner.executor = self.executor
             correct = getattr(learner, "correct", learner.learn_one)
-            for row, (x, is_fraud, w, corrects) in zip(rows, block, strict=True):
+            for at, (row, (x, is_fraud, w, corrects)) in enumerate(zip(rows, block, strict=True)):
+                if isinstance(learner, BoostedTrees) and learner.awaited:
+                    yield learner.awaited
+                elif at % _STEP == 0:
+                    yield None
                 if corrects:
                     correct(x, is_fraud, w=w)
                 elif isinstance(learner, BoostedTrees):
@@ -272,7 +278,8 @@ class Committee(base.Classifier):
         ready = [name for name in self.names if self._ready(name)]
         if changed or ready != self._voting or self._since_look >= len(self._seen) // 40:
             self._since_look = 0
-            self._look(ready)
+            yield None
+            yield from self._look(ready)
         return scores
 
     def predict_proba_one(self, x: FeatureDict, **kwargs: Any) -> dict[Label, float]:  # noqa: ARG002
@@ -289,7 +296,7 @@ class Committee(base.Classifier):
             return False
         return not isinstance(learner, BoostedTrees) or learner.fitted
 
-    def _look(self, ready: list[str]) -> None:
+    def _look(self, ready: list[str]) -> Steps[None]:
         """Let the members that are ready vote, with the say that would have served best lately."""
         self._seen.trim(self.max_frauds)
         votes, frauds, weights = self._seen.columns()
@@ -313,6 +320,7 @@ class Committee(base.Classifier):
         newest = slice(np.flatnonzero(frauds)[-_NEWEST:][0], None)
         log_odds = full[newest] @ self.coefficients
         self.bias = level(log_odds, frauds[newest], weights[newest], float(found[0]), self.strength)
+        yield None
         self._retire(votes, frauds, weights)
 
     def _retire(self, votes: Floats, frauds: Bools, weights: Floats) -> None:
@@ -355,6 +363,8 @@ class Committee(base.Classifier):
                     self._frauds_learned[name] = self._idle[name] = 0
 
 
+_STEP = 10
+"""Examples that a member learns in a step."""
 _DOUBTFUL = 2.0
 """Times the average risk from which on a costly member is asked."""
 _FEW = 10

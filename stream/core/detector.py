@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stream.core.committee import Votes
 from stream.core.explain import reasons
 from stream.core.feature_watch import FeatureWatch
 from stream.core.features import Features, Floats, Rows
@@ -107,7 +108,7 @@ class Detector:
             shard.budget.decide(times, scores)
             state = before.state
         else:
-            scores = self.model.scores(shard.features.names, features)
+            scores, votes = self.model.scored(shard.features.names, features)
             thresholds = self._thresholds(shard, times, scores)
             state = self.state()
         alerts = scores >= thresholds
@@ -122,19 +123,24 @@ class Detector:
                 **{name: state[name] for name in self.model.state()},
             },
         )
-        if before:
+        if before or not alerts.any():
             return Decisions(batch, times, scores, thresholds, alerts, ())
-        why = self._why(shard, batch, np.flatnonzero(alerts), features) if alerts.any() else ()
+        why = self._why(shard, batch, np.flatnonzero(alerts), features, votes)
         return Decisions(batch, times, scores, thresholds, alerts, why)
 
     def _why(
-        self, shard: Shard, batch: Sequence[AnyTransaction], at: Ints, features: Rows
+        self,
+        shard: Shard,
+        batch: Sequence[AnyTransaction],
+        at: Ints,
+        features: Rows,
+        votes: Votes,
     ) -> list[Why]:
         """Say why these rows of a batch that was just decided are alerts."""
         names, rows = shard.features.names, features[at]
         usual = self.model.habit.usual(names, rows)
         found = reasons(names, rows, usual, partial(self.model.log_odds, names))
-        members = self.model.opinions(names, rows)
+        members = self.model.opinions(votes[at])
         activity = [_activity(shard, batch[i].transaction_id) for i in at.tolist()]
         weights = self.model.weights()
         return [

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from stream.core.boosted import Fitter
-from stream.core.committee import Told, as_rows
+from stream.core.committee import Told, Votes, as_rows
 from stream.core.features import Floats, Rows
 from stream.core.habit import Habit
 from stream.core.learners import committee, log_rate, log_rates
 from stream.core.rebalance import ClassPrior
+from stream.core.steps import Awaited, Steps, finished
 from stream.core.threshold import MAX_SCORE, Threshold, parse_policy
 from stream.core.wire import AnyExample
 from stream.settings import Settings
@@ -38,6 +40,10 @@ class Model:
         self.learned = 0
         self._block: list[AnyExample] = []
         """Learned with the next block of the committee."""
+        self._steps: Steps[None] | None = None
+        """What is left to do of the block before."""
+        self._awaited: Awaited | None = None
+        """What the next of these steps waits for."""
 
     @property
     def sampling_rate(self) -> float:
@@ -54,22 +60,53 @@ class Model:
 
     def learn(self, example: AnyExample) -> None:
         """Learn one example of the log."""
+        self.take(example)
+        self.finish()
+
+    def take(self, example: AnyExample) -> None:
+        """Take in one example of the log. A block that it fills is learned as `go_on` is called."""
+        self.finish()
         self._count(example)
         self._block.append(example)
         if len(self._block) == self.committee.block:
-            self._learn_block()
-            self._block.clear()
+            self._steps, self._block = self._learn_block(self._block), []
         self.learned += 1
 
-    def _learn_block(self) -> None:
-        block = self._block
+    @property
+    def busy(self) -> bool:
+        """Whether a block was taken in and is not yet learned."""
+        return self._steps is not None
+
+    def go_on(self) -> bool:
+        """Learn the next millisecond or so of a block; False: none, or not before trees come."""
+        if self._steps is None or (self._awaited is not None and not self._awaited.done()):
+            return False
+        try:
+            self._awaited = next(self._steps)
+        except StopIteration:
+            self._steps = self._awaited = None
+        return True
+
+    def finish(self) -> None:
+        """Learn what is left of a block; wait for what that takes."""
+        if self._steps is not None:
+            finished(self._steps)
+            self._steps = self._awaited = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.finish()  # half a block cannot be kept
+        return self.__dict__
+
+    def _learn_block(self, block: list[AnyExample]) -> Steps[None]:
         told: list[Told] = [
             (dict(e.features.items()), e.is_fraud, e.weight, _replaces(e)) for e in block
         ]
         names, rows = as_rows([features for features, _, _, _ in told])
-        scores = self.committee.learn_block(told, names, rows)
+        scores = yield from self.committee.learn_block(told, names, rows)
+        yield None
         for example, score in zip(block, scores, strict=True):
             self.judge(example, score)
+        yield None
         usual = [at for at, example in enumerate(block) if not example.is_fraud]
         weights = np.array([block[at].weight for at in usual])
         self.habit.learn(names, rows[usual], weights)
@@ -107,17 +144,20 @@ class Model:
 
     def scores(self, names: tuple[str, ...], rows: Rows) -> Floats:
         """Return the probability of fraud of each row, shape (n,), below 1."""
+        return self.scored(names, rows)[0]
+
+    def scored(self, names: tuple[str, ...], rows: Rows) -> tuple[Floats, Votes]:
+        """Return the scores of rows, shape (n,), and the votes behind them, shape (n, m)."""
         votes = self.committee.heard_votes(names, rows)
-        return np.minimum(self.committee.probabilities(votes), MAX_SCORE)
+        return np.minimum(self.committee.probabilities(votes), MAX_SCORE), votes
 
     def log_odds(self, names: tuple[str, ...], rows: Rows) -> Floats:
         """Return the log-odds of fraud of each row without the costly members, shape (n,)."""
         return self.committee.log_odds(self.committee.cheap_votes(names, rows))
 
-    def opinions(self, names: tuple[str, ...], rows: Rows) -> list[dict[str, float]]:
-        """Return, for each row, the probability of fraud by each member that has a say in it."""
-        votes = self.committee.heard_votes(names, rows).astype(np.float64)
-        shares = 1.0 / (1.0 + np.exp(-votes))
+    def opinions(self, votes: Votes) -> list[dict[str, float]]:
+        """Return, for each row of votes, the probability of fraud by each member that voted."""
+        shares = 1.0 / (1.0 + np.exp(-votes.astype(np.float64)))
         return [
             {
                 name: share

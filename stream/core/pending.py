@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stream.core.plain import RESERVED, Frozen, Restored, Snapshot
 from stream.core.scored import Scored
 from stream.core.segments import Codes, columns
+from stream.core.slots import Slots
 from stream.core.wire import AnyLabel, AnyTransaction, written
 from stream.events import Label
 
@@ -117,7 +118,7 @@ class Pending:
         self._ids: list[str] = []
         self._origins: list[str] = []
         self._destinations: list[str] = []
-        self._slots: dict[str, int] = {}
+        self._slots = Slots()
         self._early: OrderedDict[str, AnyLabel] = OrderedDict()
         self._met: list[AnyLabel] = []
         self._next = 0
@@ -163,7 +164,7 @@ class Pending:
             self._origin_keys[here] = list(map(hash, origins))
             self._destination_keys[here] = list(map(hash, destinations))
             self._codes[here] = scored.codes[rows]
-            self._slots.update(zip(ids, range(here.start, here.stop), strict=True))
+            self._slots.add(ids, range(here.start, here.stop))
             self._numbers[here, _TIME] = scored.times_seconds[rows]
             self._numbers[here, _SCORE] = scored.scores[rows]
             self._numbers[here, _AMOUNT] = scored.amounts[rows]
@@ -188,9 +189,9 @@ class Pending:
         """Of those labelled before: what was said then."""
         labelled_at = self._numbers[:, _LABELLED_AT]
         if self._frozen:
-            held = (self._slots.get(label.transaction_id) for label in [*self._met, *labels])
-            written_to = np.array([slot for slot in held if slot is not None], dtype=np.int64)
-            self._keep(written_to, "numbers", "labelled", "frauds")
+            ids = (label.transaction_id for label in [*self._met, *labels])
+            written_to = np.array(self._slots.find(ids), dtype=np.int64)
+            self._keep(written_to[written_to >= 0], "numbers", "labelled", "frauds")
         for label in [*self._met, *labels]:
             slot = self._slots.get(label.transaction_id)
             if slot is None:
@@ -325,7 +326,7 @@ class Pending:
         self._destinations = [names.setdefault(name, name) for name in self._destinations]
         n = len(self._ids)
         self._allocate(max(n, min(RESERVED, self.max_pending)))
-        self._slots = {id_: slot for slot, id_ in enumerate(self._ids)}
+        self._slots = Slots(self._ids)
         kept = slice(len(state["numbers"]) - n, None)
         self._numbers[:n] = state["numbers"][kept]
         self._alerts[:n] = state["alerts"][kept]
@@ -351,8 +352,7 @@ class Pending:
             self._grow()
         if here.start < len(self._ids):  # it has been round
             self._keep(np.arange(here.start, min(here.stop, len(self._ids))))
-            for transaction_id in self._ids[here]:
-                del self._slots[transaction_id]
+            self._slots.remove(self._ids[here])
             self.expired += int((~self._labelled[here]).sum())
 
     def _contradicts(self, slot: int, label: AnyLabel, found: AnyLabel | None) -> bool:

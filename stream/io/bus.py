@@ -184,13 +184,20 @@ class Consumer(Protocol):
     def end(self, source: TopicPartition) -> int:
         """As `Reader.end`. Used for the lag."""
 
+    def send(self, outputs: Sequence[Message]) -> None:
+        """Hand over outputs ahead of the next commit, which they are part of.
+
+        At least once: others see them at once, and see them again where that commit is lost.
+        Raises as `commit` does.
+        """
+
     def commit(
         self, outputs: Sequence[Message], positions: Mapping[TopicPartition, int]
     ) -> dict[TopicPartition, int]:
-        """Publish outputs and positions: all of it or nothing.
+        """Publish outputs, with those of `send` before them, and positions: all of it or nothing.
 
         At least once: first the outputs, then the positions, which may still be on their way when
-        this returns; the next commit waits for them. Where it ends in between, the outputs are
+        this returns; the next commits see to them. Where it ends in between, the outputs are
         there and will come once more, and a `CommitLost` may be about the commit before.
 
         Returns, for each output partition written, the position behind the last output.

@@ -44,6 +44,7 @@ class EmbeddedConsumer:
         self._member = member
         self._epoch: int | None = None
         self._fenced: str | None = None
+        self._ahead: list[Message] = []
         self._assignment: frozenset[int] = frozenset()
         self._look_again = 0.0
         self._file = LogFile(path)
@@ -108,9 +109,13 @@ class EmbeddedConsumer:
     def end(self, source: TopicPartition) -> int:
         return self._reader.end(source)
 
+    def send(self, outputs: Sequence[Message]) -> None:
+        self._ahead += outputs
+
     def commit(
         self, outputs: Sequence[Message], positions: Mapping[TopicPartition, int]
     ) -> dict[TopicPartition, int]:
+        outputs, self._ahead = [*self._ahead, *outputs], []
         if self._renewal is not None:
             self._renewal.active()
         with self._file.transaction() as sql:

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from concurrent.futures import Future
 from contextlib import closing
 from importlib.metadata import version
+from typing import cast
 
 from stream.core.boosted import Fitting
 from stream.core.trees import Fit, Trees
@@ -29,6 +30,7 @@ _HELD_BYTES = 262_144
 _POLL_SECONDS = 0.05
 _QUIET_SECONDS = 5.0
 """Without a record for so long, what was fitted before is not waited for."""
+_UNUSED = "trees of another worker cannot be read, and are fitted anew: %s"
 
 
 class SharedFits:
@@ -134,27 +136,42 @@ class SharedFits:
         """Await these trees no longer."""
         self._awaited.discard(theirs)
 
+    def patience_seconds(self, fit: Fit) -> float:
+        """Return how long trees of another worker are waited for where they are due."""
+        by_size = _LEAST_PATIENCE_SECONDS + _PATIENCE_SECONDS * len(fit.frauds)
+        return 0.0 if self._missed else min(by_size, _MOST_PATIENCE_SECONDS)
+
+    def here(self, fit: Fit) -> Future[Trees]:
+        """Fit here what another worker should have fitted."""
+        mine = self.mine(fit)
+        return self._background.submit(self.fitted, fit) if mine else self._background.submit(fit)
+
+    def late(self) -> None:
+        """Have patience again only once trees have come."""
+        log.info("trees of another worker did not come in time: fitting them here")
+        self._missed = True
+
     def take(self, digest: str, timeout_seconds: float = 0.0) -> Trees | None:
-        """Return the trees of a fit that another worker has done, if they come in time."""
-        deadline = time.monotonic() + (0.0 if self._missed else timeout_seconds)
-        while digest not in self._packed:
-            left = deadline - time.monotonic()
-            try:
-                self._read(max(0.0, min(left, _POLL_SECONDS)))
-            except BusError as error:
-                log.warning("trees of other workers cannot be read: %s", error)
-                return None
-            if left <= 0.0 and digest not in self._packed:
-                self._missed = self._missed or timeout_seconds > 0.0
-                return None
-        return self._unpacked(digest)
+        """Return the trees of a fit that another worker has done, if they are there.
+
+        Waits so long for any. Raises `BusError`, and `ValueError` for what is no trees.
+        """
+        if digest not in self._packed:
+            self._read(timeout_seconds)
+        packed = self._packed.pop(digest, None)
+        return None if packed is None else Trees.from_bytes(packed)
 
     def close(self) -> None:
         self._reader.close()
 
     def _past(self, fit: Fit) -> Trees:
         """The trees of a fit that is long past, if they were published, or else fitted here."""
-        return self._unpacked(self.digest(fit)) or fit()
+        try:
+            if packed := self._packed.pop(self.digest(fit), None):
+                return Trees.from_bytes(packed)
+        except ValueError as error:
+            log.warning(_UNUSED, error)
+        return fit()
 
     def _read(self, timeout_seconds: float) -> int:
         records = self._reader.poll(_HELD, timeout_seconds)
@@ -166,16 +183,6 @@ class SharedFits:
                 del self._packed[next(iter(self._packed))]
         return len(records)
 
-    def _unpacked(self, digest: str) -> Trees | None:
-        packed = self._packed.pop(digest, None)
-        if packed is None:
-            return None
-        try:
-            return Trees.from_bytes(packed)
-        except ValueError as error:
-            log.warning("trees of another worker cannot be read, and are fitted anew: %s", error)
-            return None
-
 
 class _Theirs:
     """Trees that another worker fits."""
@@ -185,29 +192,48 @@ class _Theirs:
         self._fit = fit
         self._digest = digest
         self._trees: Trees | None = None
+        self._due: float | None = None
+        """When they do not come in time, by the monotonic clock: known once they are asked for."""
+        self._own: Future[Trees] | None = None
+        """The same, fitted here, as they did not."""
 
-    def look(self) -> None:
-        """Take them, if they are there."""
-        if self._digest.done():
-            self._hold(self._fits.take(self._digest.result()))
-
-    def result(self) -> Trees:
-        trees = self._trees or self._found()
-        self._hold(trees)
-        return trees
-
-    def _hold(self, trees: Trees | None) -> None:
-        self._trees = trees
-        if trees is not None:
+    def look(self, wait_seconds: float = 0.0) -> None:
+        """Take them, if they are there. Waits so long for any."""
+        if self._trees is not None or not self._digest.done():
+            return
+        if self._own is None:
+            try:
+                self._trees = self._fits.take(self._digest.result(), wait_seconds)
+            except (BusError, ValueError) as error:
+                log.warning(_UNUSED, error)
+                self._own = self._fits.here(self._fit)
+        elif self._own.done():
+            self._trees = self._own.result()
+        if self._trees is not None:
             self._fits.has_come(self)
 
-    def _found(self) -> Trees:
-        digest = self._digest.result()
-        if self._fits.mine(self._fit):  # by now: partitions move
-            return self._fits.take(digest) or self._fits.fitted(self._fit)
-        by_size = _LEAST_PATIENCE_SECONDS + _PATIENCE_SECONDS * len(self._fit.frauds)
-        trees = self._fits.take(digest, min(by_size, _MOST_PATIENCE_SECONDS))
-        if trees is None:
-            log.info("trees of another worker did not come in time: fitting them here")
-            trees = self._fit()
-        return trees
+    def done(self) -> bool:
+        """Whether they are there. Asked where they are due: if late, they are fitted here."""
+        self.look()
+        if self._trees is None and self._own is None and self._digest.done():
+            if self._fits.mine(self._fit):  # by now: partitions move
+                self._own = self._fits.here(self._fit)
+            elif self._is_late():
+                self._fits.late()
+                self._own = self._fits.here(self._fit)
+        return self._trees is not None
+
+    def _is_late(self) -> bool:
+        now = time.monotonic()
+        if self._due is None:
+            self._due = now + self._fits.patience_seconds(self._fit)
+        return now >= self._due
+
+    def result(self) -> Trees:
+        self._digest.result()
+        while not self.done():
+            if self._own is None:
+                self.look(_POLL_SECONDS)
+            else:
+                self._own.result()
+        return cast(Trees, self._trees)

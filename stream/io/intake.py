@@ -50,6 +50,11 @@ class Intake:
     def __len__(self) -> int:
         return len(self._alignment)
 
+    @property
+    def is_live(self) -> bool:
+        """Whether what was given out last is of now, in all partitions."""
+        return self._alignment.is_live
+
     def inputs(self, partition: int) -> tuple[TopicPartition, TopicPartition]:
         """Return the partition of transactions and that of labels."""
         return (
@@ -158,10 +163,17 @@ class Outcome:
     positions: dict[TopicPartition, int] = field(default_factory=dict)
 
 
-def handle(detector: Detector, batch: Batch, before: Mapping[int, Before] | None = None) -> Outcome:
+def handle(
+    detector: Detector,
+    batch: Batch,
+    before: Mapping[int, Before] | None = None,
+    *,
+    decided: Callable[[Outcome], None] = lambda _: None,
+) -> Outcome:
     """Give a batch, transactions before labels, to the handlers of each partition.
 
-    What was decided `before`, by partition, stands (see `Detector.on_transactions`).
+    What was decided `before`, by partition, stands (see `Detector.on_transactions`). `decided` is
+    told between the two.
     """
     outcome, before = Outcome(), before or {}
     transactions: dict[int, list[AnyTransaction]] = {}
@@ -182,6 +194,7 @@ def handle(detector: Detector, batch: Batch, before: Mapping[int, Before] | None
         outcome.decisions[partition] = detector.on_transactions(partition, arrived, known)
         if detector.shards[partition].pending.has_met:
             labels.setdefault(partition, [])
+    decided(outcome)
     for partition, come in labels.items():
         joined, examples = detector.on_labels(partition, come, before.get(partition))
         outcome.joined.append(joined)

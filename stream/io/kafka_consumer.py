@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from threading import Event
 from typing import Any
@@ -49,7 +50,7 @@ SESSION_SECONDS = 10.0
 _CLOSE_SECONDS = 5.0
 """How long a member that ends waits for offsets on their way: without, a batch comes again."""
 _WAIT_MS = 50
-_FOLLOW_SECONDS = 0.05
+_FOLLOW_SECONDS = 0.02
 """Between two polls of the follower, once it has all there is. Each poll costs a millisecond."""
 _FRESH_MS = 5
 """How long a poll that has something waits for what came after that."""
@@ -57,6 +58,10 @@ _PLENTY = 500
 """Where the group has so many records at once, it is behind, and what it has is enough."""
 _FOLLOWED_AT_ONCE = 200
 """Records of the other inputs that a poll returns at most while the group gives some."""
+_IDLE_SECONDS = 0.1
+"""A group that has given nothing for so long gives none for now."""
+_ON_THEIR_WAY = 4
+"""Commits of offsets that nothing waits for, at most."""
 
 
 class KafkaGroupConsumer:
@@ -92,8 +97,12 @@ class KafkaGroupConsumer:
         self._behind = False
         """Whether the group had plenty in the last poll."""
         self._followed_at_once = _FOLLOWED_AT_ONCE
-        self._follows_at = 0.0
-        self._offsets_sent: _Sent | None = None
+        self._follows_at = self._gave_at = 0.0
+        self._ahead: list[Message] = []
+        """Outputs handed over ahead of a commit, which go out with it."""
+        self._out: list[Any] = []
+        """Or the futures of their places, where they are out."""
+        self._sent: deque[_Sent] = deque()
         self._fenced: str | None = None
         self._closed = False
         self._producer: Client | None = None
@@ -213,15 +222,20 @@ class KafkaGroupConsumer:
                 room = room if behind else min(room, self._followed_at_once)
                 polled += records(self._poll_follower(0, room))
         self._behind = of_group >= min(_PLENTY, max_records)
-        # Where none come, more at a time: labels may come in bulk.
-        more = min(2 * self._followed_at_once, max(max_records, _FOLLOWED_AT_ONCE))
-        self._followed_at_once = _FOLLOWED_AT_ONCE if of_group else more
         room = max_records - len(polled)
+        fresh: list[Record] = []
         if not polled and wait_ms:
-            polled += records(self._poll_group(wait_ms, max_records))
+            fresh = records(self._poll_group(wait_ms, max_records))
         elif polled and room and not (behind or self._behind):
             # They were fetched just after the poll before. What has come since is asked for now.
-            polled += records(self._poll_group(_FRESH_MS, room))
+            fresh = records(self._poll_group(_FRESH_MS, room))
+        polled += fresh
+        now = time.monotonic()
+        if of_group or fresh:
+            self._gave_at, self._followed_at_once = now, _FOLLOWED_AT_ONCE
+        elif now > self._gave_at + _IDLE_SECONDS:  # more at a time: labels may come in bulk
+            more = 2 * self._followed_at_once
+            self._followed_at_once = min(more, max(max_records, _FOLLOWED_AT_ONCE))
 
     def _poll_follower(self, wait_ms: float, max_records: int) -> Any:
         found = self._follower.poll(wait_ms, max_records)
@@ -263,8 +277,8 @@ class KafkaGroupConsumer:
         # What was lost is let go even where it came back at once: others may have worked on it in
         # between, so the caller has to see it go. The next poll gives it again.
         target = self._assignment - lost if lost else owned
-        if self._offsets_sent is not None:
-            self._offsets_sent.leave(lost)
+        for sent in self._sent:
+            sent.leave(lost)
         if target == self._assignment:
             return False
         positions = self._beginnings(target - self._assignment)
@@ -299,8 +313,7 @@ class KafkaGroupConsumer:
     def committed(self, source: TopicPartition) -> int | None:
         # Not by the group's own connection: the broker answers nothing there while it waits for all
         # members of a rebalance.
-        if self._offsets_sent is not None:
-            self._offsets_sent.arrived(COMMIT_SECONDS)
+        self._all_arrived(COMMIT_SECONDS)
         with self._cluster.explained():
             position = self._follower.committed(
                 KafkaPartition(*source), timeout_ms=REQUEST_SECONDS * 1000
@@ -324,11 +337,25 @@ class KafkaGroupConsumer:
     def _ends_of(self, source: TopicPartition) -> Ends:
         return self._group_ends if source.topic == self._inputs[0] else self._follower_ends
 
+    def send(self, outputs: Sequence[Message]) -> None:
+        if self._exactly_once or self._producer is None:
+            self._ahead += outputs
+            return
+        self._cluster.check(outputs, self._outputs)
+        try:
+            self._out += self._sending(self._producer, outputs)
+        except KafkaError as error:
+            raise self._commit_lost(error) from error
+
+    def _sending(self, producer: Client, outputs: Sequence[Message]) -> list[Any]:
+        return [send(producer, message, self._outputs[message.topic]) for message in outputs]
+
     def commit(
         self, outputs: Sequence[Message], positions: Mapping[TopicPartition, int]
     ) -> dict[TopicPartition, int]:
         if self._fenced:
             raise CommitLost(self._fenced)
+        outputs, self._ahead = [*self._ahead, *outputs], []
         self._cluster.check(outputs, self._outputs)
         membership = self._group.group_metadata()
         owned = {source.partition for source in positions} <= self._assignment
@@ -363,7 +390,7 @@ class KafkaGroupConsumer:
     ) -> list[Any]:
         """Commit outputs and offsets as a transaction; return the places of the outputs."""
         producer.begin_transaction()
-        sent = [send(producer, message, self._outputs[message.topic]) for message in outputs]
+        sent = self._sending(producer, outputs)
         if offsets:
             producer.send_offsets_to_transaction(offsets, membership)
         producer.commit_transaction()
@@ -372,24 +399,34 @@ class KafkaGroupConsumer:
     def _in_turn(self, producer: Client, outputs: Sequence[Message], offsets: Any) -> list[Any]:
         """Commit the offsets once all outputs are out; return the places of the outputs.
 
-        The next commit sees to it that the offsets came through: nothing waits for it here.
+        The next commits see to it that the offsets came through: nothing waits for it here.
         """
         self._settle()
-        sent = [send(producer, message, self._outputs[message.topic]) for message in outputs]
+        sent, self._out = [*self._out, *self._sending(producer, outputs)], []
         producer.flush(timeout=COMMIT_SECONDS)
         places = [future.get(timeout=0) for future in sent]
         if offsets and self._group._coordinator.coordinator_unknown():
             # What kafka-python then returns tells of the search for it, not of the commit.
             self._group.commit(offsets, timeout_ms=COMMIT_SECONDS * 1000)
         elif offsets:
-            self._offsets_sent = _Sent(offsets, self._group.commit_async(offsets))
+            self._sent.append(_Sent(offsets, self._group.commit_async(offsets)))
         return places
 
     def _settle(self) -> None:
-        """Wait for the offsets that were sent; where that failed, commit them and wait."""
-        sent, self._offsets_sent = self._offsets_sent, None
-        if sent is not None and not sent.arrived(COMMIT_SECONDS) and sent.offsets:
-            self._group.commit(sent.offsets, timeout_ms=COMMIT_SECONDS * 1000)
+        """Wait for offsets that were sent, but for the last few; commit anew where that failed."""
+        while self._sent and (len(self._sent) > _ON_THEIR_WAY or self._sent[0].over):
+            sent = self._sent.popleft()
+            if sent.arrived(COMMIT_SECONDS):
+                continue
+            for later in self._sent:  # or they would go back
+                sent.leave_to(later)
+            if sent.offsets:
+                self._group.commit(sent.offsets, timeout_ms=COMMIT_SECONDS * 1000)
+
+    def _all_arrived(self, timeout_seconds: float) -> None:
+        deadline = time.monotonic() + timeout_seconds
+        for sent in self._sent:
+            sent.arrived(max(0.0, deadline - time.monotonic()))
 
     def _commit_lost(self, error: KafkaError) -> BusError:
         """Leave everything as after a commit that did not happen, and say why."""
@@ -422,7 +459,8 @@ class KafkaGroupConsumer:
     def _let_go(self) -> None:
         """Own nothing for now; the next poll gives again what the group has, as it is committed."""
         self._assignment = frozenset()
-        self._offsets_sent = None
+        self._sent.clear()
+        self._ahead, self._out = [], []
         self._follower.assign([])
 
     def _fence(self) -> None:
@@ -443,8 +481,8 @@ class KafkaGroupConsumer:
         self._assignment = frozenset()
         member_id = self._group.group_metadata().member_id
         producer, self._producer = self._producer, None
-        if self._offsets_sent is not None and not self._fenced:
-            self._offsets_sent.arrived(_CLOSE_SECONDS)
+        if not self._fenced:
+            self._all_arrived(_CLOSE_SECONDS)
         try:
             if producer is not None:
                 abandon(producer)
@@ -473,9 +511,19 @@ class _Sent:
         self._over = Event()
         future.add_both(lambda _: self._over.set())
 
+    @property
+    def over(self) -> bool:
+        """Whether it is known what became of them."""
+        return self._over.is_set()
+
     def leave(self, partitions: Collection[int]) -> None:
         """Let go of partitions that went: others may be further there."""
         for at in [at for at in self.offsets if at.partition in partitions]:
+            del self.offsets[at]
+
+    def leave_to(self, later: _Sent) -> None:
+        """Let go of what was sent once more since."""
+        for at in self.offsets.keys() & later.offsets.keys():
             del self.offsets[at]
 
     def arrived(self, timeout_seconds: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import numpy as np
@@ -52,17 +52,15 @@ class Outputs:
     def messages(
         self,
         outcome: Outcome,
-        alerts: Sequence[Alert],
         positions: Mapping[TopicPartition, int],
         state: Mapping[str, float],
     ) -> list[Message]:
-        """Return all that is published of an outcome.
+        """Return what is published of an outcome besides alerts.
 
         `positions` are those of the inputs before it, `state` the figures of the model then.
         """
         return [
             *(self._dead_letter(record, reject) for record, reject in outcome.rejects),
-            *map(self._alert, alerts),
             *map(self._example, outcome.examples),
             *self._decided(outcome, positions, state),
         ]
@@ -98,7 +96,8 @@ class Outputs:
             )
         return messages
 
-    def _alert(self, alert: Alert) -> Message:
+    def alert(self, alert: Alert) -> Message:
+        """Return an alert as it is published."""
         key = getattr(alert, self._settings.key_field).encode()
         return Message(self._settings.alerts_topic, key, alert.model_dump_json().encode())
 

@@ -23,6 +23,8 @@ _LOOK_SECONDS = 0.05
 """Between two looks for what others have written."""
 _AT_ONCE = 200
 """Examples learned between two looks at whether to stop."""
+_LATE = 500
+"""Examples that wait from which on learning is not put off any more."""
 
 
 class TrainingLog:
@@ -65,9 +67,42 @@ class TrainingLog:
 
     def follow(self) -> None:
         """Learn what has come, if it is time for another look."""
-        if self._read or time.monotonic() >= self._looks_at:
-            self._looks_at = time.monotonic() + _LOOK_SECONDS
+        if self._read or self._is_time():
             self.learn()
+
+    def follow_for(self, seconds: float) -> bool:
+        """Learn what has come for about so long; return whether more could be learned now.
+
+        What waits for trees goes on waiting. Where much waits, it is learned as by `follow`.
+        """
+        if len(self._read) > _LATE:
+            self.learn()
+        elif not self._read and self._is_time():
+            self._fetch(0.0)
+        until = time.perf_counter() + seconds
+        while self._step():
+            if time.perf_counter() >= until:
+                return True
+        return False
+
+    def _is_time(self) -> bool:
+        """Whether to look for what others have written."""
+        now = time.monotonic()
+        if now < self._looks_at:
+            return False
+        self._looks_at = now + _LOOK_SECONDS
+        return True
+
+    def _step(self) -> bool:
+        """Learn for a millisecond; return whether there was something to learn."""
+        model = self._detector.model
+        if model.busy or not self._read:
+            return model.go_on()
+        position, example = self._read.popleft()
+        if example is not None:
+            model.take(example)
+        model.position = position
+        return True
 
     def learn_all(self) -> None:
         """Learn up to where the log ends now."""
@@ -76,14 +111,18 @@ class TrainingLog:
     def learn(self, until: int = 0) -> None:
         """Learn what has come; wait for it until the model's position is at least `until`."""
         model = self._detector.model
+        model.finish()
         patience = shown = time.monotonic()
         begun = model.position
-        while not self.stop.is_set() and (
-            self._fetch(0.05 if model.position < until else 0.0) or model.position < until
-        ):
+        while not self.stop.is_set():
+            behind = model.position < until
+            if not self._read and (behind or not until):
+                self._fetch(0.05 if behind else 0.0)
             if self._read:
                 self._learn(min(len(self._read), _AT_ONCE))
                 patience = time.monotonic()
+            elif not behind:
+                return
             elif time.monotonic() - patience > _PATIENCE_SECONDS:
                 log.warning(
                     "the training log is slow: read up to %d, written up to %d",
@@ -96,20 +135,19 @@ class TrainingLog:
                 end = self._reader.end(self._source)
                 log.info("learning the training log: %d, from %d to %d", model.position, begun, end)
 
-    def learn_written(self, examples: Sequence[Example], end: int) -> None:
-        """Learn examples that this worker has just put into the log, the last of them before `end`.
+    def written(self, examples: Sequence[Example], end: int) -> None:
+        """Take over examples that this worker has just put into the log, the last before `end`.
 
-        Where nothing else lies between the model's position and them, they are not read back.
+        Where nothing else lies between what was read and them, they are not read back.
         """
-        begin, position = end - len(examples), self._detector.model.position
+        begin = end - len(examples)
+        read = self._read[-1][0] if self._read else self._detector.model.position
         # Behind what it wrote before comes its mark, and then may come what it has written now.
-        passed = self._mark if position == self._written_until else 0
+        passed = self._mark if read == self._written_until else 0
         self._written_until = end
-        if self._read or begin not in {position, position + passed}:
-            self.learn(end)
-            return
-        self._detector.on_examples(examples, end)
-        self._reader.assign({self._source: end})
+        if begin in {read, read + passed}:
+            self._read.extend(enumerate(examples, begin + 1))
+            self._reader.assign({self._source: end})
 
     def close(self) -> None:
         self._reader.close()

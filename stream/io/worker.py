@@ -20,6 +20,7 @@ from stream.io.alarm_log import AlarmLog
 from stream.io.background import Background
 from stream.io.bus import (
     Broker,
+    BusError,
     BusUnavailable,
     CommitLost,
     Message,
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 _IMPATIENT_POLLS = 20
 """An input that is not at its end and gives nothing in so many polls, of a tenth of a second each,
 no longer holds up the other."""
+_LEARNING_SECONDS = 0.002
+"""Of live traffic, learning takes no longer than so between two batches."""
 _REPORT_SECONDS = 1.0
 _AWAY_SECONDS = 2.0
 """Between two tries while the bus is away."""
@@ -120,6 +123,8 @@ class Worker:
         self._states = StateWriter(settings, time.monotonic)
         self._learning = LearningBudget(settings.learning_budget_us)
         self._learning_seconds = 0.0
+        self._unlearned = False
+        """Whether something is left to learn that need not be waited for."""
         self._told = (0, 0.0)
         """Examples, and processor time of learning them, that the budget knows of."""
         self._sound = True
@@ -192,12 +197,20 @@ class Worker:
             self._handle(batch)
         elif self._states.ready():
             self._commit([], {})
-        busy = bool(self._read(0.0 if batch else 0.1) or batch)
+        busy = bool(self._read(0.0 if batch or self._unlearned else 0.1) or batch)
         self._silent_polls = 0 if busy else self._silent_polls + 1
         with self._timed():
-            self._training.follow()
+            self._learn()
         self._report_and_save()
         return busy
+
+    def _learn(self) -> None:
+        """Learn what has come. While traffic is live, a little of it: alerts wait for this."""
+        if self._intake.is_live:
+            self._unlearned = self._training.follow_for(_LEARNING_SECONDS)
+        else:
+            self._unlearned = False
+            self._training.follow()
 
     def _read(self, wait_seconds: float) -> int:
         """Take in what there is; return how many records."""
@@ -236,9 +249,20 @@ class Worker:
         }
 
     def _handle(self, batch: Batch) -> None:
-        outcome = handle(self.detector, batch)
-        alerts = self._outputs.alerts(outcome, self.detector.model.position)
-        outputs = self._outputs.messages(outcome, alerts, self._positions, self.detector.state())
+        alerts: list[Alert] = []
+
+        def decided(outcome: Outcome) -> None:
+            """Nobody who waits for an alert waits for labels."""
+            alerts.extend(self._outputs.alerts(outcome, self.detector.model.position))
+            if alerts:
+                self._consumer.send([self._outputs.alert(each) for each in alerts])
+
+        try:
+            outcome = handle(self.detector, batch, decided=decided)
+        except (CommitLost, BusUnavailable) as lost:
+            self._lost(lost)
+            return
+        outputs = self._outputs.messages(outcome, self._positions, self.detector.state())
         ends = self._commit(outputs, outcome.positions)
         if ends is None:
             return
@@ -249,7 +273,9 @@ class Worker:
         if outcome.examples:
             with self._timed():
                 end = ends[TopicPartition(self.settings.training_topic, 0)]
-                self._training.learn_written(outcome.examples, end)
+                self._training.written(outcome.examples, end)
+                if not self._intake.is_live:
+                    self._training.learn(end)
         self._keep_budget(len(outcome.decided))
         self._limit_rejects(batch)
 
@@ -284,12 +310,15 @@ class Worker:
         try:
             ends = self._consumer.commit([*outputs, *chunks], {**owners, **positions})
         except (CommitLost, BusUnavailable) as lost:
-            log.warning("commit lost, restoring from the committed positions: %s", lost)
-            self._forget(list(self.detector.shards))
+            self._lost(lost)
             return None
         decisions = {s: end for s, end in ends.items() if s.topic == self.settings.decisions_topic}
         self._positions |= {**positions, **decisions}
         return ends
+
+    def _lost(self, why: BusError) -> None:
+        log.warning("commit lost, restoring from the committed positions: %s", why)
+        self._forget(list(self.detector.shards))
 
     def _score(self, outcome: Outcome) -> None:
         if self._scorecard is None:

@@ -17,9 +17,12 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
+from kafka import TopicPartition as KafkaPartition
+from kafka.errors import KafkaTimeoutError
+from kafka.future import Future as KafkaFuture
 
 from stream.io.bus import (
     Broker,
@@ -495,6 +498,73 @@ def test_at_least_once_commits_the_positions_of_all_inputs(bus: Bus) -> None:
     first.close()
     second = bus.consumer(*inputs, exactly_once=False)
     assert sorted(record.offset for record in read(second, 4)) == [3, 3, 4, 4]
+
+
+@pytest.mark.parametrize("exactly_once", [True, False])
+def test_what_is_handed_over_ahead_is_part_of_the_next_commit(bus: Bus, exactly_once: bool) -> None:
+    source, alerts = bus.topic("tx"), bus.topic("alerts")
+    at, out = TopicPartition(source, 0), TopicPartition(alerts, 0)
+    consumer = bus.consumer(source, exactly_once=exactly_once)
+    own(consumer)
+    for number in range(1, 4):
+        consumer.send(numbered(alerts, 2))
+        consumer.send([])
+        ends = consumer.commit([Message(alerts, None, b"last")], {at: number})
+        assert ends == {out: number * (3 + consumer.mark) - consumer.mark}
+    assert consumer.committed(at) == 3
+    assert values(read(bus.reader(out), 9)) == [b"value 0", b"value 1", b"last"] * 3
+
+
+def test_what_is_handed_over_goes_with_a_commit_that_is_refused(bus: Bus) -> None:
+    source, alerts = bus.topic("tx"), bus.topic("alerts")
+    at, out = TopicPartition(source, 0), TopicPartition(alerts, 0)
+    consumer = bus.consumer(source)
+    own(consumer)
+    consumer.send(numbered(alerts, 5))
+    assert bus.reader().end(out) == 0
+    with pytest.raises(BusError, match="missing"):
+        consumer.commit([Message(f"{bus.prefix}-missing", None, b"x")], {at: 2})
+    consumer.commit([Message(alerts, None, b"good")], {at: 3})
+    assert values(read(bus.reader(out), 1)) == [b"good"]
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("url", ["kafka"], indirect=True)
+def test_at_least_once_others_see_at_once_what_is_handed_over(bus: Bus) -> None:
+    source, alerts = bus.topic("tx"), bus.topic("alerts")
+    consumer = bus.consumer(source, exactly_once=False)
+    own(consumer)
+    consumer.commit([], {TopicPartition(source, 0): 1})
+    consumer.send(numbered(alerts, 2))
+    assert len(read(bus.reader(TopicPartition(alerts, 0)), 2)) == 2
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("url", ["kafka"], indirect=True)
+def test_positions_that_did_not_come_through_are_committed_once_more_and_never_go_back(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = [bus.topic("tx"), bus.topic("labels")]
+    first, second = (TopicPartition(name, 0) for name in inputs)
+    consumer = bus.consumer(*inputs, exactly_once=False)
+    own(consumer)
+    group = consumer._group  # type: ignore[attr-defined] # of Kafka
+    arrives, failing = group.commit_async, [2, 3]
+
+    def sometimes(offsets: Any) -> Any:
+        if offsets[KafkaPartition(*first)].offset in failing:
+            return KafkaFuture().failure(KafkaTimeoutError("lost"))
+        return arrives(offsets)
+
+    monkeypatch.setattr(group, "commit_async", sometimes)
+    consumer.commit([], {first: 1, second: 1})
+    consumer.commit([], {first: 2, second: 7})
+    consumer.commit([], {first: 3})
+    assert consumer.committed(first) in {1, 2}  # it waits for what is on its way
+    consumer.commit([], {first: 4})
+    assert (consumer.committed(first), consumer.committed(second)) == (4, 7)
+    consumer.commit([], {first: 5})
+    assert (consumer.committed(first), consumer.committed(second)) == (5, 7)
 
 
 def test_a_commit_that_is_refused_leaves_no_trace(bus: Bus) -> None:

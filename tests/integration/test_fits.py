@@ -11,6 +11,7 @@ import pytest
 
 import stream.io.fits as fits_module
 from stream.__main__ import topic_specs
+from stream.core.boosted import Fitting
 from stream.core.trees import Fit, Trees
 from stream.io.background import Background
 from stream.io.bus import Message, connect
@@ -163,6 +164,45 @@ def test_a_snapshot_need_not_wait_for_trees_that_have_come(group: Group) -> None
         time.sleep(0.01)
     assert other.settled()
     assert awaited.result().to_bytes() == fit().to_bytes()
+
+
+@pytest.mark.usefixtures("patient")
+def test_whoever_does_not_wait_asks_until_trees_have_come(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = group.worker(0), group.worker(1)
+    fit = due(one)
+    theirs = other.submit(fit)
+    assert not any(theirs.done() for _ in range(5))
+    packed = one.submit(fit).result().to_bytes()
+    monkeypatch.setattr(Fit, "__call__", lambda _: pytest.fail("fitted once more"))
+    wait_for(theirs)
+    assert theirs.result().to_bytes() == packed
+
+
+def test_what_does_not_come_is_fitted_in_the_background_and_the_next_not_waited_for(
+    group: Group, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fits_module, "_LEAST_PATIENCE_SECONDS", 0.05)
+    one, other = group.worker(0), group.worker(1)
+    caplog.set_level("INFO")
+    fits = [fit for fit in map(due_of, range(100)) if one.mine(fit)][:2]
+    begun = [other.submit(fit) for fit in fits]
+    wait_for(begun[0])
+    assert begun[0].result().to_bytes() == fits[0]().to_bytes()
+    monkeypatch.setattr(fits_module, "_LEAST_PATIENCE_SECONDS", 1_000.0)
+    monkeypatch.setattr(fits_module, "_MOST_PATIENCE_SECONDS", 1_000.0)
+    wait_for(begun[1])
+    assert caplog.text.count("did not come in time") == 2
+    assert other.settled()
+    assert group.published() == 0
+
+
+def wait_for(trees: Fitting) -> None:
+    deadline = time.monotonic() + 20.0
+    while not trees.done():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_topic_that_is_not_there_is_told_and_each_fits_for_itself(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import stream.io.intake as intake_module
 import stream.io.restore as restore_module
+import stream.io.training as training_module
+import stream.io.worker as worker_module
 from benchmarks.scaling.digest import digest
 from producers.rows import Row
 from stream.__main__ import topic_specs
@@ -207,12 +211,61 @@ def test_own_examples_are_learned_without_reading_them_and_those_of_others_befor
         publish(chosen, [Message(log.topic, None, wire.written(each)) for each in before])
         own = [example(f"ours-{number}-{i}") for i in range(2)]
         out = [Message(log.topic, None, wire.written(each)) for each in own]
-        training.learn_written(own, ours.commit(out, {})[log])
+        end = ours.commit(out, {})[log]
+        training.written(own, end)
+        training.learn(end)
         written += [each.transaction_id for each in (*before, *own)]
         assert learned == written
     assert reader.read == 0 if not theirs else reader.read > 0
     training.close()
     ours.close()
+
+
+def test_live_traffic_is_learned_a_little_at_a_time_and_comes_to_what_the_log_says(
+    chosen: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = chosen.model_copy(update={"learner": "auto", "max_batch": 100})
+    monkeypatch.setattr(intake_module, "_LIVE_SECONDS", 1e12)
+    monkeypatch.setattr(worker_module, "_LEARNING_SECONDS", 0.0)
+    monkeypatch.setattr(training_module, "_LATE", 10_000)
+    follow_for, left = TrainingLog.follow_for, []
+
+    def noted(of: TrainingLog, seconds: float) -> bool:
+        left.append(follow_for(of, seconds))
+        return left[-1]
+
+    monkeypatch.setattr(TrainingLog, "follow_for", noted)
+    publish(chosen, messages(chosen, ROWS))
+    worker, _ = run(chosen)
+    assert worker.reporting.counts["decisions"] == len(ROWS)
+    assert sum(left) > 20
+    model = Model(chosen)
+    training = TrainingLog(chosen, connect(chosen.bus).reader(), Detector(chosen, model), 0)
+    training.open()
+    training.close()
+    assert model.learned == worker.reporting.counts["examples"] > 300
+    assert digest(model) == digest(worker.detector.model)
+
+
+def test_where_much_waits_learning_is_not_put_off(chosen: Settings) -> None:
+    detector = Detector(chosen, Model(chosen))
+    training = TrainingLog(chosen, connect(chosen.bus).reader(), detector, 0)
+    training.open()
+    log = [Message(chosen.training_topic, None, wire.written(example(f"{i}"))) for i in range(600)]
+    publish(chosen, log[:100])
+    deadline = time.monotonic() + 20.0
+    while not training.follow_for(0.0):
+        assert time.monotonic() < deadline
+    assert detector.model.learned == 1
+    publish(chosen, log)
+    while detector.model.learned < 100:
+        assert training.follow_for(0.0) or detector.model.learned == 100
+    while detector.model.learned < 700:
+        before = detector.model.learned
+        training.follow_for(0.0)
+        assert detector.model.learned - before in {0, 1} or detector.model.learned == 700
+        assert time.monotonic() < deadline
+    training.close()
 
 
 class Counted:
@@ -455,7 +508,7 @@ def shard_bytes(worker: Worker) -> dict[int, bytes]:
 def test_who_learns_the_log_anew_has_the_trees_of_then_without_fitting_them(
     chosen: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = chosen.model_copy(update={"learner": "auto"})
+    chosen = chosen.model_copy(update={"learner": "auto", "max_batch": 100})
     publish(chosen, messages(chosen, ROWS))
     first, _ = run(chosen)
     published = {record.key for record in everything(connect(chosen.bus), chosen.fits_topic)}

@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -58,11 +58,27 @@ def defaults(port: int, controller_port: int, data: Path) -> dict[str, str]:
     }
 
 
-class LocalKafka(LocalServer):
-    """One broker. `server_properties` are laid over the defaults."""
+QUICK = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""For a broker that is there soon, and stops for ten milliseconds every second under load."""
+STEADY = (
+    *("-Xms6g", "-Xmx6g", "-XX:MetaspaceSize=96m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"),
+    *("-XX:InitiatingHeapOccupancyPercent=35", "-XX:G1HeapRegionSize=16M"),
+    *("-XX:MinMetaspaceFreeRatio=50", "-XX:MaxMetaspaceFreeRatio=80"),
+)
+"""Those that the documentation of Apache Kafka recommends, with its heap."""
 
-    def __init__(self, server_properties: Mapping[str, str] | None = None) -> None:
+
+class LocalKafka(LocalServer):
+    """One broker. `server_properties` are laid over the defaults, `java` are options of Java."""
+
+    def __init__(
+        self,
+        server_properties: Mapping[str, str] | None = None,
+        *,
+        java: Sequence[str] = QUICK,
+    ) -> None:
         self.port = free_port()
+        self._options = java
         super().__init__(prefix="weir-kafka-")
         self.properties = defaults(self.port, free_port(), self._folder / "data")
         self._config = self._folder / "server.properties"
@@ -95,8 +111,7 @@ class LocalKafka(LocalServer):
         return self
 
     def _java(self) -> list[str]:
-        quick = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-        return ["java", *quick, "-cp", f"{JARS}/*"]
+        return ["java", *self._options, "-cp", f"{JARS}/*"]
 
     def _wait(self) -> None:
         """Return once the listener is open: the broker opens it when it is ready."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from typing import Any
 
 _SHOWS_THREADS = """
 import gc, json
@@ -12,16 +14,34 @@ from stream.process import set_up_process
 set_up_process()
 import scipy.optimize, stream.io.worker
 from threadpoolctl import threadpool_info
+import numpy
 threads = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
-print(json.dumps({"threads": threads, "threshold": gc.get_threshold()[0]}))
+large = numpy._core.multiarray._get_madvise_hugepage()
+print(json.dumps({"threads": threads, "threshold": gc.get_threshold()[0], "large": large}))
 """
 
 
 def test_matrix_products_take_one_thread_whatever_is_imported_later() -> None:
-    shown = subprocess.run(
-        [sys.executable, "-c", _SHOWS_THREADS], capture_output=True, text=True, check=True
-    )
-    found = json.loads(shown.stdout)
+    found = shown({})
     assert found["threads"]
     assert set(found["threads"]) == {1}
     assert found["threshold"] > 700
+
+
+def test_memory_comes_in_small_pages_unless_told_otherwise() -> None:
+    assert not shown({})["large"]
+    if sys.platform == "linux":
+        assert shown({"NUMPY_MADVISE_HUGEPAGE": "1"})["large"]
+
+
+def shown(environment: dict[str, str]) -> dict[str, Any]:
+    rest = {k: v for k, v in os.environ.items() if k != "NUMPY_MADVISE_HUGEPAGE"}
+    process = subprocess.run(
+        [sys.executable, "-c", _SHOWS_THREADS],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=rest | environment,
+    )
+    found: dict[str, Any] = json.loads(process.stdout)
+    return found

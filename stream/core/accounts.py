@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -183,14 +184,14 @@ class Accounts:
 
     def snapshot(self) -> Snapshot:
         """Return the state, plain; one at a time, as the one before is then given up."""
-        at = self._in_order()
-        rows = len(at) if np.array_equal(at, np.arange(len(at))) else at
-        whole = isinstance(rows, int)
-        names = self._names[:rows] if whole else [self._names[slot] for slot in at.tolist()]
+        held = self._held_slots()
+        at = np.flatnonzero(held)
+        names = list(compress(self._names, held.tolist())) if self._free else list(self._names)
         arrays = {"sums": self._sums, "labels": self._labels, "moments": self._moments}
-        frozen = {name: Frozen(array, rows) for name, array in arrays.items()}
+        frozen = {k: Frozen(array, at if self._free else len(at)) for k, array in arrays.items()}
         self._frozen = list(frozen.values())
-        return {"names": names, **frozen, "evicted": np.array(self.evicted)}
+        taken = self._taken[at]
+        return {"names": names, **frozen, "taken": taken, "evicted": np.array(self.evicted)}
 
     def _keep(self, slots: Ints) -> None:
         """Before rows are written to: a snapshot that is being taken has them as they are."""
@@ -204,8 +205,9 @@ class Accounts:
         self._allocate(max(len(names), min(RESERVED, self.max_accounts + 2)))
         self._names = list(names)
         self._slots = Slots(names)
-        self._taken[: len(names)] = np.arange(len(names))
-        self._next_taken = len(names)
+        # Of a snapshot before there was this: as they lie.
+        self._taken[: len(names)] = state.get("taken", np.arange(len(names)))
+        self._next_taken = int(self._taken[: len(names)].max(initial=-1)) + 1
         self._sums[: len(names)] = state["sums"]
         self._labels[: len(names)] = state["labels"]
         self._moments[: len(names)] = state["moments"]
@@ -228,29 +230,27 @@ class Accounts:
         unknown = np.flatnonzero(slots < 0).tolist()
         new = dict.fromkeys(accounts[i] for i in unknown)
         if len(self._slots) + len(new) > self.max_accounts:
-            self._evict(len(self._slots) + len(new) - self.max_accounts, keep=set(accounts))
+            self._evict(len(self._slots) + len(new) - self.max_accounts, keep=slots[slots >= 0])
         first = len(self._names)
-        taken = [self._free.pop() for _ in range(min(len(new), len(self._free)))]
-        for account, slot in zip(new, taken, strict=False):
+        theirs = [self._free.pop() for _ in range(min(len(new), len(self._free)))]
+        for account, slot in zip(new, theirs, strict=False):
             self._names[slot] = account
-        self._names += list(new)[len(taken) :]
-        taken += range(first, len(self._names))
-        self._slots.add(new, taken)
+        self._names += list(new)[len(theirs) :]
+        theirs += range(first, len(self._names))
+        self._slots.add(new, theirs)
         while len(self._names) > len(self._sums):
             self._grow()
         self._moments[first : len(self._names)] = _NEVER
-        self._taken[taken] = np.arange(self._next_taken, self._next_taken + len(taken))
-        self._next_taken += len(taken)
+        self._taken[theirs] = np.arange(self._next_taken, self._next_taken + len(theirs))
+        self._next_taken += len(theirs)
         slots[unknown] = self._slots.find(accounts[i] for i in unknown)
         return slots
 
-    def _in_order(self) -> Ints:
-        """Slots of all accounts, in the order in which they were taken."""
+    def _held_slots(self) -> Bools:
+        """Which slots have an account."""
         held = np.ones(len(self._names), dtype=np.bool_)
         held[self._free] = False
-        at = np.flatnonzero(held)
-        found: Ints = at[np.argsort(self._taken[at], kind="stable")]
-        return found
+        return held
 
     def _grow(self) -> None:
         """Make twice the room, up to the bound; beyond, for the batch at hand."""
@@ -262,18 +262,23 @@ class Accounts:
             for array in arrays
         )
 
-    def _evict(self, at_least: int, keep: set[str]) -> None:
+    def _evict(self, at_least: int, keep: Ints) -> None:
         """Evict accounts unseen for longest, a sixteenth at once: finding them reads all.
 
-        An account of the batch at hand stays, even if that exceeds the bound by the batch.
+        Of those unseen for equally long, the ones that were taken first. An account of the batch at
+        hand, in the slots to `keep`, stays, even if that exceeds the bound by the batch.
         """
-        slots, names = self._in_order().tolist(), self._names
-        held = np.array([slot for slot in slots if names[slot] not in keep], dtype=np.int64)
-        count = min(max(at_least, self.max_accounts // 16), len(held))
+        names, evictable = self._names, self._held_slots()
+        evictable[keep] = False
+        count = min(max(at_least, self.max_accounts // 16), int(evictable.sum()))
         if not count:
             return
-        last = self._moments[held, :, SEEN].max(axis=1)
-        oldest = held[np.argpartition(last, count - 1)[:count]]
+        seen = self._moments[: len(names), :, SEEN]
+        last = np.where(evictable, np.maximum(seen[:, 0], seen[:, 1]), np.inf)
+        latest = np.partition(last, count - 1)[count - 1]
+        oldest, equal = np.flatnonzero(last < latest), np.flatnonzero(last == latest)
+        first = np.argsort(self._taken[equal], kind="stable")[: count - len(oldest)]
+        oldest = np.concatenate([oldest, equal[first]])
         self._slots.remove(names[slot] for slot in oldest.tolist())
         for slot in oldest.tolist():
             names[slot] = ""

@@ -78,8 +78,8 @@ class Alignment(Generic[S, V]):
 
     @property
     def is_live(self) -> bool:
-        """Whether the transactions given out last were live, of all sources."""
-        return bool(self._live) and self._live.issuperset(self._transactions)
+        """Whether the transactions given out last were live, of any source."""
+        return bool(self._live)
 
     def full(self) -> list[S]:
         """Return the sources of which enough waits."""
@@ -127,7 +127,7 @@ class Alignment(Generic[S, V]):
                 (self._live.add if is_live else self._live.discard)(source)
                 taken.append(Taken(source, queue.take(count)))
                 limit -= count
-        if since < math.inf and self.is_live:
+        if since < math.inf and self._live.issuperset(self._transactions):
             since = -math.inf
         for source, queue in self._labels.items():
             count = _leading((queue.times >= since) & (queue.times <= until))

@@ -187,9 +187,12 @@ class Consumer(Protocol):
     def send(self, outputs: Sequence[Message]) -> None:
         """Hand over outputs ahead of the next commit, which they are part of.
 
-        At least once: others see them at once, and see them again where that commit is lost.
-        Raises as `commit` does.
+        At least once, others may see them from now on, and will see them again where that commit
+        is lost. Raises as `commit` does.
         """
+
+    def settle(self) -> None:
+        """Return once the positions of all commits are there. Raises as `commit` does."""
 
     def commit(
         self, outputs: Sequence[Message], positions: Mapping[TopicPartition, int]
@@ -202,7 +205,7 @@ class Consumer(Protocol):
 
         Returns, for each output partition written, the position behind the last output.
         Raises `CommitLost` (see there); the assignment may be empty then until the next poll. Or
-        `BusUnavailable`, and nothing was published.
+        `BusUnavailable`, and nothing was committed.
         """
 
     def close(self) -> None:

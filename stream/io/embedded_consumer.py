@@ -112,6 +112,9 @@ class EmbeddedConsumer:
     def send(self, outputs: Sequence[Message]) -> None:
         self._ahead += outputs
 
+    def settle(self) -> None:
+        """Nothing: positions are committed when `commit` returns."""
+
     def commit(
         self, outputs: Sequence[Message], positions: Mapping[TopicPartition, int]
     ) -> dict[TopicPartition, int]:

@@ -75,6 +75,7 @@ class SharedFits:
         self._packed: dict[str, bytes] = {}
         """Trees that were read, by the digest of their fit, the oldest first."""
         self._awaited: set[_Theirs] = set()
+        self._fitting: set[Future[Trees]] = set()
         self._missed = False
         """Whether trees did not come in time, and none have come since."""
         self._made_with = f"weir {version('weir')}, numpy {version('numpy')}"
@@ -96,13 +97,14 @@ class SharedFits:
 
     def submit(self, fit: Fit, /) -> Fitting:
         """Have a fit done here, where it is this worker's turn, or by another."""
-        if not self.waits:
-            return self._background.submit(self._past, fit)
-        if self.mine(fit):
-            return self._background.submit(self.fitted, fit)
-        theirs = _Theirs(self, fit, self._background.submit(self.digest, fit))
-        self._awaited.add(theirs)
-        return theirs
+        if self.waits and not self.mine(fit):
+            theirs = _Theirs(self, fit, self._background.submit(self.digest, fit))
+            self._awaited.add(theirs)
+            return theirs
+        ours = self._background.submit(self.fitted if self.waits else self._past, fit)
+        self._fitting.add(ours)
+        ours.add_done_callback(self._fitting.discard)
+        return ours
 
     def mine(self, fit: Fit) -> bool:
         """Whether it is this worker's turn."""
@@ -127,10 +129,10 @@ class SharedFits:
         return trees
 
     def settled(self) -> bool:
-        """Whether all trees that are awaited have come: nobody would wait for them."""
+        """Whether all trees that were begun have come: nobody would wait for them."""
         for theirs in list(self._awaited):
             theirs.look()
-        return not self._awaited
+        return not (self._awaited or self._fitting)
 
     def has_come(self, theirs: _Theirs) -> None:
         """Await these trees no longer."""

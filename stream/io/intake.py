@@ -52,7 +52,7 @@ class Intake:
 
     @property
     def is_live(self) -> bool:
-        """Whether what was given out last is of now, in all partitions."""
+        """Whether what was given out last is of now, in any partition."""
         return self._alignment.is_live
 
     def inputs(self, partition: int) -> tuple[TopicPartition, TopicPartition]:

@@ -60,8 +60,9 @@ _FOLLOWED_AT_ONCE = 200
 """Records of the other inputs that a poll returns at most while the group gives some."""
 _IDLE_SECONDS = 0.1
 """A group that has given nothing for so long gives none for now."""
-_ON_THEIR_WAY = 4
-"""Commits of offsets that nothing waits for, at most."""
+_ON_THEIR_WAY = 3
+"""Commits of offsets that the next one does not wait for: kafka-python's connection takes five
+requests, and heartbeats go there, too."""
 
 
 class KafkaGroupConsumer:
@@ -313,7 +314,8 @@ class KafkaGroupConsumer:
     def committed(self, source: TopicPartition) -> int | None:
         # Not by the group's own connection: the broker answers nothing there while it waits for all
         # members of a rebalance.
-        self._all_arrived(COMMIT_SECONDS)
+        for sent in self._sent:
+            sent.arrived(COMMIT_SECONDS)
         with self._cluster.explained():
             position = self._follower.committed(
                 KafkaPartition(*source), timeout_ms=REQUEST_SECONDS * 1000
@@ -338,8 +340,8 @@ class KafkaGroupConsumer:
         return self._group_ends if source.topic == self._inputs[0] else self._follower_ends
 
     def send(self, outputs: Sequence[Message]) -> None:
-        if self._exactly_once or self._producer is None:
-            self._ahead += outputs
+        if self._exactly_once or self._producer is None or not self._is_member():
+            self._ahead += outputs  # `commit` says what is to be said
             return
         self._cluster.check(outputs, self._outputs)
         try:
@@ -357,14 +359,11 @@ class KafkaGroupConsumer:
             raise CommitLost(self._fenced)
         outputs, self._ahead = [*self._ahead, *outputs], []
         self._cluster.check(outputs, self._outputs)
-        membership = self._group.group_metadata()
-        owned = {source.partition for source in positions} <= self._assignment
-        # Kafka lets a consumer that is not in the group commit as long as the group is empty.
-        if not self._assignment or not owned or membership.generation_id < 0:
+        if not self._is_member({source.partition for source in positions}):
             self._let_go()
             raise CommitLost(
                 f"{self._member} does not own the partitions of {self._group_name} any more; "
-                "nothing was published."
+                "the batch is lost."
             )
         if self._producer is None:
             self._producer = self._opened()
@@ -374,7 +373,7 @@ class KafkaGroupConsumer:
         }
         try:
             if self._exactly_once:
-                places = self._as_one(self._producer, outputs, offsets, membership)
+                places = self._as_one(self._producer, outputs, offsets)
             else:
                 places = self._in_turn(self._producer, outputs, offsets)
         except KafkaError as error:
@@ -385,14 +384,18 @@ class KafkaGroupConsumer:
             ends[source] = max(ends.get(source, 0), place.offset + 1)
         return ends
 
-    def _as_one(
-        self, producer: Client, outputs: Sequence[Message], offsets: Any, membership: Any
-    ) -> list[Any]:
+    def _is_member(self, owning: Collection[int] = ()) -> bool:
+        """Whether it is in the group, and owns these partitions."""
+        # Kafka lets a consumer that is not in the group commit as long as the group is empty.
+        there = self._assignment and self._group.group_metadata().generation_id >= 0
+        return not self._fenced and bool(there) and self._assignment.issuperset(owning)
+
+    def _as_one(self, producer: Client, outputs: Sequence[Message], offsets: Any) -> list[Any]:
         """Commit outputs and offsets as a transaction; return the places of the outputs."""
         producer.begin_transaction()
         sent = self._sending(producer, outputs)
         if offsets:
-            producer.send_offsets_to_transaction(offsets, membership)
+            producer.send_offsets_to_transaction(offsets, self._group.group_metadata())
         producer.commit_transaction()
         return [future.get(timeout=0) for future in sent]
 
@@ -401,32 +404,35 @@ class KafkaGroupConsumer:
 
         The next commits see to it that the offsets came through: nothing waits for it here.
         """
-        self._settle()
+        self._settle(_ON_THEIR_WAY)
         sent, self._out = [*self._out, *self._sending(producer, outputs)], []
         producer.flush(timeout=COMMIT_SECONDS)
         places = [future.get(timeout=0) for future in sent]
         if offsets and self._group._coordinator.coordinator_unknown():
             # What kafka-python then returns tells of the search for it, not of the commit.
+            for before in self._sent:  # or they would go back
+                before.leave_to(offsets)
             self._group.commit(offsets, timeout_ms=COMMIT_SECONDS * 1000)
         elif offsets:
             self._sent.append(_Sent(offsets, self._group.commit_async(offsets)))
         return places
 
-    def _settle(self) -> None:
-        """Wait for offsets that were sent, but for the last few; commit anew where that failed."""
-        while self._sent and (len(self._sent) > _ON_THEIR_WAY or self._sent[0].over):
+    def settle(self) -> None:
+        try:
+            self._settle(0)
+        except KafkaError as error:
+            raise self._commit_lost(error) from error
+
+    def _settle(self, but: int, seconds: float = COMMIT_SECONDS) -> None:
+        """Wait for offsets that were sent, all but the last so many; commit those that failed."""
+        while self._sent and (len(self._sent) > but or self._sent[0].over):
             sent = self._sent.popleft()
-            if sent.arrived(COMMIT_SECONDS):
+            if sent.arrived(seconds):
                 continue
             for later in self._sent:  # or they would go back
-                sent.leave_to(later)
+                sent.leave_to(later.offsets)
             if sent.offsets:
-                self._group.commit(sent.offsets, timeout_ms=COMMIT_SECONDS * 1000)
-
-    def _all_arrived(self, timeout_seconds: float) -> None:
-        deadline = time.monotonic() + timeout_seconds
-        for sent in self._sent:
-            sent.arrived(max(0.0, deadline - time.monotonic()))
+                self._group.commit(sent.offsets, timeout_ms=seconds * 1000)
 
     def _commit_lost(self, error: KafkaError) -> BusError:
         """Leave everything as after a commit that did not happen, and say why."""
@@ -481,8 +487,11 @@ class KafkaGroupConsumer:
         self._assignment = frozenset()
         member_id = self._group.group_metadata().member_id
         producer, self._producer = self._producer, None
-        if not self._fenced:
-            self._all_arrived(_CLOSE_SECONDS)
+        try:
+            if not self._fenced:
+                self._settle(0, _CLOSE_SECONDS)
+        except KafkaError as error:
+            log.warning("the last batches of %s will come once more: %s", self._member, error)
         try:
             if producer is not None:
                 abandon(producer)
@@ -521,9 +530,9 @@ class _Sent:
         for at in [at for at in self.offsets if at.partition in partitions]:
             del self.offsets[at]
 
-    def leave_to(self, later: _Sent) -> None:
-        """Let go of what was sent once more since."""
-        for at in self.offsets.keys() & later.offsets.keys():
+    def leave_to(self, later: Mapping[Any, Any]) -> None:
+        """Let go of those that were sent once more since."""
+        for at in self.offsets.keys() & later.keys():
             del self.offsets[at]
 
     def arrived(self, timeout_seconds: float) -> bool:

@@ -23,8 +23,8 @@ _LOOK_SECONDS = 0.05
 """Between two looks for what others have written."""
 _AT_ONCE = 200
 """Examples learned between two looks at whether to stop."""
-_LATE = 500
-"""Examples that wait from which on learning is not put off any more."""
+_MANY, _TOO_MANY = 500, 10_000
+"""Examples that wait from which on learning is not put off any more, not even for trees."""
 
 
 class TrainingLog:
@@ -73,15 +73,16 @@ class TrainingLog:
     def follow_for(self, seconds: float) -> bool:
         """Learn what has come for about so long; return whether more could be learned now.
 
-        What waits for trees goes on waiting. Where much waits, it is learned as by `follow`.
+        What waits for trees goes on waiting. Where many wait, there is no bound to the time, and
+        where too many do, they are learned as by `follow`.
         """
-        if len(self._read) > _LATE:
+        if len(self._read) > _TOO_MANY:
             self.learn()
         elif not self._read and self._is_time():
             self._fetch(0.0)
         until = time.perf_counter() + seconds
         while self._step():
-            if time.perf_counter() >= until:
+            if time.perf_counter() >= until and len(self._read) <= _MANY:
                 return True
         return False
 

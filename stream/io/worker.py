@@ -44,6 +44,8 @@ _IMPATIENT_POLLS = 20
 no longer holds up the other."""
 _LEARNING_SECONDS = 0.002
 """Of live traffic, learning takes no longer than so between two batches."""
+_LIVE_SECONDS = 5.0
+"""For how long traffic counts as live after the last of it."""
 _REPORT_SECONDS = 1.0
 _AWAY_SECONDS = 2.0
 """Between two tries while the bus is away."""
@@ -73,8 +75,10 @@ class Worker:
     A batch goes through in this order, and others see of it only the second step:
 
     1. the handlers of `Detector` change the state in memory;
-    2. alerts, examples, dead letters, what was decided and positions are committed as one;
-    3. examples are read back from the training log and learned.
+    2. alerts, examples, dead letters, what was decided and positions are committed as one (at least
+       once, alerts are out before the labels of the batch are joined);
+    3. examples are learned in the order of the training log: of live traffic in steps, so that the
+       next batch need not wait for them.
 
     Where a commit is lost, the account state that the batch changed is forgotten and restored from
     the positions that stand. Account state is saved on the bus (`stream.io.state`), the model in
@@ -125,6 +129,7 @@ class Worker:
         self._learning_seconds = 0.0
         self._unlearned = False
         """Whether something is left to learn that need not be waited for."""
+        self._live_until = 0.0
         self._told = (0, 0.0)
         """Examples, and processor time of learning them, that the budget knows of."""
         self._sound = True
@@ -197,8 +202,9 @@ class Worker:
             self._handle(batch)
         elif self._states.ready():
             self._commit([], {})
-        busy = bool(self._read(0.0 if batch or self._unlearned else 0.1) or batch)
-        self._silent_polls = 0 if busy else self._silent_polls + 1
+        wait_seconds = 0.0 if batch or self._unlearned else 0.1
+        busy = bool(self._read(wait_seconds) or batch)
+        self._silent_polls = 0 if busy else self._silent_polls + (wait_seconds > 0.0)
         with self._timed():
             self._learn()
         self._report_and_save()
@@ -206,7 +212,7 @@ class Worker:
 
     def _learn(self) -> None:
         """Learn what has come. While traffic is live, a little of it: alerts wait for this."""
-        if self._intake.is_live:
+        if self._is_live():
             self._unlearned = self._training.follow_for(_LEARNING_SECONDS)
         else:
             self._unlearned = False
@@ -274,10 +280,17 @@ class Worker:
             with self._timed():
                 end = ends[TopicPartition(self.settings.training_topic, 0)]
                 self._training.written(outcome.examples, end)
-                if not self._intake.is_live:
+                if not self._is_live():
                     self._training.learn(end)
         self._keep_budget(len(outcome.decided))
         self._limit_rejects(batch)
+
+    def _is_live(self) -> bool:
+        """Whether something was live a moment ago: what comes late in between does not count."""
+        now = time.monotonic()
+        if self._intake.is_live:
+            self._live_until = now + _LIVE_SECONDS
+        return now < self._live_until
 
     @contextlib.contextmanager
     def _timed(self) -> Iterator[None]:
@@ -308,6 +321,8 @@ class Worker:
         # Who commits a position must own its partition: so must who writes its state.
         owners = {s: self._positions[s] for c in chunks for s in self._inputs(c.partition)}
         try:
+            if chunks:  # what a snapshot stands at is committed before others can find it
+                self._consumer.settle()
             ends = self._consumer.commit([*outputs, *chunks], {**owners, **positions})
         except (CommitLost, BusUnavailable) as lost:
             self._lost(lost)
@@ -430,7 +445,10 @@ class Worker:
         self._states.go_on()
         seconds = self.settings.checkpoint_seconds
         due = now or clock - self._saved_at >= seconds
-        if self._checkpoint and self._sound and due and (now or self._fits.settled()):
+        if not (self._checkpoint and self._sound and due):
+            return
+        # What is half learned, or still to be fitted, would be waited for.
+        if now or (self._fits.settled() and not self.detector.model.busy):
             self._saved_at = clock
             self._save_model(self._checkpoint)
 

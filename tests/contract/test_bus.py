@@ -567,6 +567,64 @@ def test_positions_that_did_not_come_through_are_committed_once_more_and_never_g
     assert (consumer.committed(first), consumer.committed(second)) == (5, 7)
 
 
+@pytest.mark.kafka
+@pytest.mark.parametrize("url", ["kafka"], indirect=True)
+def test_positions_that_are_waited_for_are_not_followed_by_older_ones(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the coordinator is looked for, a commit waits; those before it may still be open."""
+    inputs = [bus.topic("tx"), bus.topic("labels")]
+    first, second = (TopicPartition(name, 0) for name in inputs)
+    consumer = bus.consumer(*inputs, exactly_once=False)
+    own(consumer)
+    group, lost = consumer._group, KafkaFuture()  # type: ignore[attr-defined] # of Kafka
+    with monkeypatch.context() as patched:
+        patched.setattr(group, "commit_async", lambda _: lost)
+        consumer.commit([], {first: 10, second: 5})
+    unknown, once = group._coordinator.coordinator_unknown, iter([True])
+    monkeypatch.setattr(
+        group._coordinator, "coordinator_unknown", lambda: next(once, False) or unknown()
+    )
+    consumer.commit([], {first: 20})
+    lost.failure(KafkaTimeoutError("lost"))
+    consumer.settle()
+    assert (consumer.committed(first), consumer.committed(second)) == (20, 5)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("url", ["kafka"], indirect=True)
+def test_who_leaves_commits_the_positions_that_did_not_come_through(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = TopicPartition(bus.topic("tx"), 0)
+    consumer = bus.consumer(source.topic, exactly_once=False)
+    own(consumer)
+    group = consumer._group  # type: ignore[attr-defined] # of Kafka
+    lost = KafkaFuture().failure(KafkaTimeoutError("lost"))
+    monkeypatch.setattr(group, "commit_async", lambda _: lost)
+    consumer.commit([], {source: 3})
+    consumer.close()
+    successor = bus.consumer(source.topic, member="two", exactly_once=False)
+    assert successor.committed(source) == 3
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("url", ["kafka"], indirect=True)
+@pytest.mark.parametrize("exactly_once", [True, False])
+def test_what_is_handed_over_goes_with_a_commit_that_is_lost(bus: Bus, exactly_once: bool) -> None:
+    source, alerts = bus.topic("tx"), bus.topic("alerts")
+    at, out = TopicPartition(source, 0), TopicPartition(alerts, 0)
+    consumer = bus.consumer(source, exactly_once=exactly_once)
+    own(consumer)
+    consumer.send(numbered(alerts, 1))
+    with pytest.raises(CommitLost):
+        consumer.commit([], {TopicPartition(source, 1): 1})
+    own(consumer)
+    before = bus.reader().end(out)
+    consumer.commit([Message(alerts, None, b"good")], {at: 3})
+    assert values(read(bus.reader(out), before + 1))[before:] == [b"good"]
+
+
 def test_a_commit_that_is_refused_leaves_no_trace(bus: Bus) -> None:
     source, alerts = bus.topic("tx"), bus.topic("alerts")
     at, out = TopicPartition(source, 0), TopicPartition(alerts, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from threading import Event
 
 import numpy as np
 import pytest
@@ -150,6 +151,22 @@ def test_what_is_held_has_a_bound(group: Group) -> None:
     )
     later = group.worker(1)
     assert list(later._packed) == [str(number) for number in range(344, 600)]
+
+
+def test_a_snapshot_would_wait_for_trees_that_are_being_fitted_here(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, go_on = group.worker(0), Event()
+    fit, fitted = due(one), Fit.__call__
+    monkeypatch.setattr(Fit, "__call__", lambda of: go_on.wait(20.0) and fitted(of))
+    trees = one.submit(fit)
+    assert not one.settled()
+    go_on.set()
+    trees.result()
+    deadline = time.monotonic() + 20.0
+    while not one.settled():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_snapshot_need_not_wait_for_trees_that_have_come(group: Group) -> None:

@@ -207,3 +207,34 @@ def test_going_on_from_a_snapshot_equals_going_on(before: list, told: list, afte
     restored.restore(whole(kept.snapshot()))
     for mine, theirs in zip(observe(kept, after), observe(restored, after), strict=True):
         assert np.array_equal(mine, theirs)
+
+
+def test_who_is_evicted_is_the_same_after_a_restore() -> None:
+    """Also of those unseen for equally long, in slots that were taken before."""
+    rng = np.random.default_rng(1)
+    batches = [
+        [(f"C{n}", int(n) % 2, hour * 3600, float(n)) for n in rng.integers(0, 60, 5)]
+        for hour in range(40)
+    ]
+    straight, resumed = (Accounts(HALF_LIVES_HOURS, 16) for _ in range(2))
+    for number, rows in enumerate(batches):
+        if number % 7 == 3:
+            held = whole(resumed.snapshot())
+            resumed = Accounts(HALF_LIVES_HOURS, 16)
+            resumed.restore(held)
+        for mine, theirs in zip(observe(straight, rows), observe(resumed, rows), strict=True):
+            assert np.array_equal(mine, theirs)
+        assert len(straight) == len(resumed) <= 16
+    assert straight.evicted == resumed.evicted > 40
+
+
+def test_of_those_unseen_for_equally_long_the_one_taken_first_goes() -> None:
+    accounts = Accounts(HALF_LIVES_HOURS, 3)
+    for name in "cab":
+        observe(accounts, [(name, 0, 0, 1.0)])
+    observe(accounts, [("d", 0, 0, 1.0)])
+    assert set(whole(accounts.snapshot())["names"]) == {"a", "b", "d"}
+    observe(accounts, [("e", 0, 0, 1.0)])
+    assert set(whole(accounts.snapshot())["names"]) == {"b", "d", "e"}
+    observe(accounts, [("f", 0, 0, 1.0)])
+    assert set(whole(accounts.snapshot())["names"]) == {"d", "e", "f"}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 
 from producers.paysim import Scenario, generate
 from producers.rows import Row
+from stream.core.detector import Detector
+from stream.core.model import Model
+from stream.core.wire import Example
 from stream.events import Label, utc
 from stream.io.bus import Broker, Record, TopicPartition, partitions_of, read_whole
 from stream.settings import Settings
@@ -19,6 +23,7 @@ def settings(**given: object) -> Settings:
     return Settings(_env_prefix="WEIR_TEST_", **{"partitions": 1, "learner": "linear", **given})  # type: ignore[arg-type]
 
 
+PATIENCE_SECONDS = 30.0
 TOPICS = (
     *("transactions", "labels", "alerts", "training", "fits"),
     *("dead_letters", "decisions", "state"),
@@ -35,6 +40,22 @@ def everything(broker: Broker, topic: str) -> list[Record]:
     sources = [TopicPartition(topic, p) for p in range(partitions_of(broker, topic))]
     with closing(broker.reader()) as reader:
         return list(read_whole(reader, sources, at_once=10_000))
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Return once it holds; fails where it never does."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "not within the time there was"
+        time.sleep(0.01)
+
+
+def examples(of: Sequence[Row], chosen: Settings) -> list[Example]:
+    """What a worker sends to the training log of rows that it decides and has the labels of."""
+    made = Detector(chosen, Model(chosen))
+    made.open(0)
+    made.on_transactions(0, [row.transaction for row in of])
+    return made.on_labels(0, labels(of))[1]
 
 
 def rows(count: int, *, fraud_rate: float = 0.02, clients: int = 1_000, seed: int = 3) -> list[Row]:

@@ -279,10 +279,11 @@ class Accounts:
         oldest, equal = np.flatnonzero(last < latest), np.flatnonzero(last == latest)
         first = np.argsort(self._taken[equal], kind="stable")[: count - len(oldest)]
         oldest = np.concatenate([oldest, equal[first]])
-        self._slots.remove(names[slot] for slot in oldest.tolist())
-        for slot in oldest.tolist():
+        freed = oldest.tolist()
+        self._slots.remove(names[slot] for slot in freed)
+        for slot in freed:
             names[slot] = ""
-        self._free += oldest.tolist()
+        self._free += freed
         self._keep(oldest)
         self._sums[oldest] = 0.0
         self._labels[oldest] = 0.0

@@ -10,14 +10,12 @@ import numpy as np
 from river import base
 
 from stream.core.rebalance import FeatureDict, Label
+from stream.core.steps import Awaited
 from stream.core.trees import Fit, Floats, Rows, Trees
 
 
-class Fitting(Protocol):
+class Fitting(Awaited, Protocol):
     """Trees on their way: a `Future` of them, or what is like one."""
-
-    def done(self) -> bool:
-        """Return whether they are there."""
 
     def result(self) -> Trees:
         """Return them; wait for them where they are not there yet."""

@@ -160,20 +160,24 @@ class SharedFits:
         """
         if digest not in self._packed:
             self._read(timeout_seconds)
-        packed = self._packed.pop(digest, None)
-        return None if packed is None else Trees.from_bytes(packed)
+        return self._held(digest)
 
     def close(self) -> None:
         self._reader.close()
 
     def _past(self, fit: Fit) -> Trees:
         """The trees of a fit that is long past, if they were published, or else fitted here."""
+        trees = None
         try:
-            if packed := self._packed.pop(self.digest(fit), None):
-                return Trees.from_bytes(packed)
+            trees = self._held(self.digest(fit))
         except ValueError as error:
             log.warning(_UNUSED, error)
-        return fit()
+        return trees or fit()
+
+    def _held(self, digest: str) -> Trees | None:
+        """The trees of a fit, if they were read. They are let go of."""
+        packed = self._packed.pop(digest, None)
+        return None if packed is None else Trees.from_bytes(packed)
 
     def _read(self, timeout_seconds: float) -> int:
         records = self._reader.poll(_HELD, timeout_seconds)

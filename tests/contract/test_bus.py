@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,8 +40,7 @@ from stream.io.bus import (
 )
 from stream.io.kafka import UNACKNOWLEDGED_BYTES
 from tests.servers.kafka import LocalKafka, free_port
-
-PATIENCE_SECONDS = 30.0
+from tests.streams import eventually
 
 Opened = TypeVar("Opened", Publisher, Reader, Consumer)
 
@@ -102,12 +101,6 @@ def bus(url: str, unique: str) -> Iterator[Bus]:
         bus.close()
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "not within the time there was"
-
-
 def read(source: Reader | Consumer, count: int, at_once: int = 1000) -> list[Record]:
     """Poll until `count` records have come; fails where more come or they never do."""
     records: list[Record] = []
@@ -121,6 +114,12 @@ def read(source: Reader | Consumer, count: int, at_once: int = 1000) -> list[Rec
     eventually(enough)
     assert len(records) == count
     return records
+
+
+def group_of(consumer: Consumer) -> Any:
+    """kafka-python's consumer of the group behind one of Kafka's, once that has its partition."""
+    own(consumer)
+    return consumer._group  # type: ignore[attr-defined] # of Kafka
 
 
 def own(*consumers: Consumer) -> None:
@@ -547,8 +546,7 @@ def test_positions_that_did_not_come_through_are_committed_once_more_and_never_g
     inputs = [bus.topic("tx"), bus.topic("labels")]
     first, second = (TopicPartition(name, 0) for name in inputs)
     consumer = bus.consumer(*inputs, exactly_once=False)
-    own(consumer)
-    group = consumer._group  # type: ignore[attr-defined] # of Kafka
+    group = group_of(consumer)
     arrives, failing = group.commit_async, [2, 3]
 
     def sometimes(offsets: Any) -> Any:
@@ -576,8 +574,7 @@ def test_positions_that_are_waited_for_are_not_followed_by_older_ones(
     inputs = [bus.topic("tx"), bus.topic("labels")]
     first, second = (TopicPartition(name, 0) for name in inputs)
     consumer = bus.consumer(*inputs, exactly_once=False)
-    own(consumer)
-    group, lost = consumer._group, KafkaFuture()  # type: ignore[attr-defined] # of Kafka
+    group, lost = group_of(consumer), KafkaFuture()
     with monkeypatch.context() as patched:
         patched.setattr(group, "commit_async", lambda _: lost)
         consumer.commit([], {first: 10, second: 5})
@@ -598,8 +595,7 @@ def test_who_leaves_commits_the_positions_that_did_not_come_through(
 ) -> None:
     source = TopicPartition(bus.topic("tx"), 0)
     consumer = bus.consumer(source.topic, exactly_once=False)
-    own(consumer)
-    group = consumer._group  # type: ignore[attr-defined] # of Kafka
+    group = group_of(consumer)
     lost = KafkaFuture().failure(KafkaTimeoutError("lost"))
     monkeypatch.setattr(group, "commit_async", lambda _: lost)
     consumer.commit([], {source: 3})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from threading import Event
@@ -12,13 +11,12 @@ import pytest
 
 import stream.io.fits as fits_module
 from stream.__main__ import topic_specs
-from stream.core.boosted import Fitting
 from stream.core.trees import Fit, Trees
 from stream.io.background import Background
 from stream.io.bus import Message, connect
 from stream.io.fits import SharedFits
 from stream.settings import Settings
-from tests.streams import everything, settings, topics
+from tests.streams import eventually, everything, settings, topics
 
 PARTITIONS = 2
 
@@ -163,10 +161,7 @@ def test_a_snapshot_would_wait_for_trees_that_are_being_fitted_here(
     assert not one.settled()
     go_on.set()
     trees.result()
-    deadline = time.monotonic() + 20.0
-    while not one.settled():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    eventually(one.settled)
 
 
 def test_a_snapshot_need_not_wait_for_trees_that_have_come(group: Group) -> None:
@@ -176,10 +171,7 @@ def test_a_snapshot_need_not_wait_for_trees_that_have_come(group: Group) -> None
     awaited = other.submit(fit)
     assert not other.settled()
     one.submit(fit).result()
-    deadline = time.monotonic() + 20.0
-    while not other.settled() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert other.settled()
+    eventually(other.settled)
     assert awaited.result().to_bytes() == fit().to_bytes()
 
 
@@ -193,7 +185,7 @@ def test_whoever_does_not_wait_asks_until_trees_have_come(
     assert not any(theirs.done() for _ in range(5))
     packed = one.submit(fit).result().to_bytes()
     monkeypatch.setattr(Fit, "__call__", lambda _: pytest.fail("fitted once more"))
-    wait_for(theirs)
+    eventually(theirs.done)
     assert theirs.result().to_bytes() == packed
 
 
@@ -205,21 +197,14 @@ def test_what_does_not_come_is_fitted_in_the_background_and_the_next_not_waited_
     caplog.set_level("INFO")
     fits = [fit for fit in map(due_of, range(100)) if one.mine(fit)][:2]
     begun = [other.submit(fit) for fit in fits]
-    wait_for(begun[0])
+    eventually(begun[0].done)
     assert begun[0].result().to_bytes() == fits[0]().to_bytes()
     monkeypatch.setattr(fits_module, "_LEAST_PATIENCE_SECONDS", 1_000.0)
     monkeypatch.setattr(fits_module, "_MOST_PATIENCE_SECONDS", 1_000.0)
-    wait_for(begun[1])
+    eventually(begun[1].done)
     assert caplog.text.count("did not come in time") == 2
     assert other.settled()
     assert group.published() == 0
-
-
-def wait_for(trees: Fitting) -> None:
-    deadline = time.monotonic() + 20.0
-    while not trees.done():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_topic_that_is_not_there_is_told_and_each_fits_for_itself(

@@ -9,24 +9,18 @@ import numpy as np
 import pytest
 
 from benchmarks.scaling.digest import digest
-from stream.core.detector import Detector
 from stream.core.features import Floats, Rows
 from stream.core.model import Model
 from stream.core.trees import Fit
 from stream.core.wire import Example
-from tests.streams import labels, rows, settings
+from tests.streams import examples, rows, settings
 
 CHOSEN = settings(learner="auto")
-STREAM = rows(4_000, fraud_rate=0.05)
 
 
 @pytest.fixture(scope="module")
 def log() -> list[Example]:
-    """Examples as a worker sends them."""
-    made = Detector(CHOSEN, Model(CHOSEN))
-    made.open(0)
-    made.on_transactions(0, [row.transaction for row in STREAM])
-    return made.on_labels(0, labels(STREAM))[1]
+    return examples(rows(4_000, fraud_rate=0.05), CHOSEN)
 
 
 def probe(log: list[Example]) -> tuple[tuple[str, ...], Rows]:

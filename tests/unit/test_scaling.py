@@ -12,26 +12,15 @@ from benchmarks.scaling.digest import digest
 from benchmarks.scaling.moving import Moved, Phase, longest_pause
 from benchmarks.scaling.workers import Shared
 from stream.core.decode import example
-from stream.core.detector import Detector
 from stream.core.model import Model
 from stream.core.wire import Example, written
-from tests.streams import labels, rows, settings
+from tests.streams import examples, rows, settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 
 
-def log() -> list[Example]:
-    """Examples as a worker sends them."""
-    chosen = settings(learner="auto")
-    made = Detector(chosen, Model(chosen))
-    made.open(0)
-    stream = rows(1_500)
-    made.on_transactions(0, [row.transaction for row in stream])
-    return made.on_labels(0, labels(stream))[1]
-
-
 def test_models_that_learned_the_same_have_one_digest_however_they_came_to_it() -> None:
-    told = log()
+    told = examples(rows(1_500), settings(learner="auto"))
     made, read, other = (Model(settings(learner="auto")) for _ in range(3))
     for each in told:
         made.learn(each)

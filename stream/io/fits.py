@@ -19,10 +19,11 @@ from stream.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_LEAST_PATIENCE_SECONDS, _MOST_PATIENCE_SECONDS = 0.1, 2.0
+_LEAST_PATIENCE_SECONDS, _MOST_PATIENCE_SECONDS = 1.0, 10.0
 """How long trees of another worker are waited for where they should be in force by now."""
-_PATIENCE_SECONDS = 40e-6
-"""The same, per example that they are fitted to: some four times as long as a fit takes."""
+_PATIENCE_SECONDS = 200e-6
+"""The same, per example that they are fitted to: some twenty times as long as a fit takes, as the
+others may have the core that it is done on."""
 _HELD = 256
 """Fits that are held at most, packed: more than a long training log comes to."""
 _HELD_BYTES = 262_144

@@ -182,7 +182,7 @@ class Consumer(Protocol):
         """As `Reader.at_end`, of an owned input partition."""
 
     def end(self, source: TopicPartition) -> int:
-        """As `Reader.end`. Used for the lag."""
+        """As `Reader.end`, or as the bus said with the records it gave last. For the lag."""
 
     def send(self, outputs: Sequence[Message]) -> None:
         """Hand over outputs ahead of the next commit, which they are part of.

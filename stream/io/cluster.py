@@ -14,6 +14,7 @@ from kafka import TopicPartition as KafkaPartition
 from kafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
+    IllegalStateError,
     KafkaError,
     KafkaTimeoutError,
     RetriableError,
@@ -355,6 +356,18 @@ class Ends:
             end = int(self._consumer.end_offsets([at], REQUEST_SECONDS * 1000)[at])
         self._known[source] = end
         return end
+
+    def told(self, source: TopicPartition) -> int:
+        """The end as the broker told it with what was fetched last, an open transaction included.
+
+        It is asked only where nothing is being fetched: it may be busy, and this is for the lag.
+        """
+        at = KafkaPartition(*source)
+        highwater = None
+        with suppress(IllegalStateError):  # not assigned, or not any more
+            if at not in self._consumer.paused():
+                highwater = self._consumer.highwater(at)
+        return self.end(source) if highwater is None else int(highwater)
 
 
 def _raise_if_hidden(found: Iterable[dict[str, Any]]) -> None:

@@ -57,7 +57,8 @@ _FRESH_MS = 5
 _PLENTY = 500
 """Where the group has so many records at once, it is behind, and what it has is enough."""
 _FOLLOWED_AT_ONCE = 200
-"""Records of the other inputs that a poll returns at most while the group gives some."""
+"""Records of the other inputs that a poll returns at least, where they are there. While the group
+gives some, it returns no more than twice as many as those."""
 _IDLE_SECONDS = 0.1
 """A group that has given nothing for so long gives none for now."""
 _ON_THEIR_WAY = 3
@@ -208,7 +209,7 @@ class KafkaGroupConsumer:
 
     def _fetch(self, polled: list[Record], max_records: int, wait_ms: float) -> None:
         """Take what both consumers have fetched; where that is nothing, wait a moment for more."""
-        behind = self._behind or bool(self._group.paused())
+        waiting = bool(self._group.paused())
         # In turn, so that neither starves while the other has plenty.
         turns = [False, True] if self._follower_first else [True, False]
         self._follower_first = not self._follower_first
@@ -220,20 +221,20 @@ class KafkaGroupConsumer:
                 of_group = len(found)
             elif room and self._follower.assignment() and time.monotonic() >= self._follows_at:
                 # Labels of a moment are not to hold up the transactions that come meanwhile.
-                room = room if behind else min(room, self._followed_at_once)
+                room = room if waiting else min(room, self._followed_at_once)
                 polled += records(self._poll_follower(0, room))
-        self._behind = of_group >= min(_PLENTY, max_records)
+        was_behind, self._behind = self._behind, of_group >= min(_PLENTY, max_records)
         room = max_records - len(polled)
         fresh: list[Record] = []
         if not polled and wait_ms:
             fresh = records(self._poll_group(wait_ms, max_records))
-        elif polled and room and not (behind or self._behind):
+        elif polled and room and not (waiting or was_behind or self._behind):
             # They were fetched just after the poll before. What has come since is asked for now.
             fresh = records(self._poll_group(_FRESH_MS, room))
         polled += fresh
         now = time.monotonic()
-        if of_group or fresh:
-            self._gave_at, self._followed_at_once = now, _FOLLOWED_AT_ONCE
+        if gave := of_group + len(fresh):
+            self._gave_at, self._followed_at_once = now, max(_FOLLOWED_AT_ONCE, 2 * gave)
         elif now > self._gave_at + _IDLE_SECONDS:  # more at a time: labels may come in bulk
             more = 2 * self._followed_at_once
             self._followed_at_once = min(more, max(max_records, _FOLLOWED_AT_ONCE))
@@ -334,7 +335,7 @@ class KafkaGroupConsumer:
         return self._ends_of(source).at_end(source)
 
     def end(self, source: TopicPartition) -> int:
-        return self._ends_of(source).end(source)
+        return self._ends_of(source).told(source)
 
     def _ends_of(self, source: TopicPartition) -> Ends:
         return self._group_ends if source.topic == self._inputs[0] else self._follower_ends

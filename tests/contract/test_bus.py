@@ -413,6 +413,16 @@ def test_a_consumer_reads_the_same_partitions_of_all_inputs(bus: Bus) -> None:
         assert consumer.end(TopicPartition(labels, at)) == len(places[labels, at])
 
 
+def test_the_end_of_what_is_left_out_of_polls_is_known(bus: Bus) -> None:
+    transactions, labels = bus.topic("tx"), bus.topic("labels")
+    bus.publish(*numbered(transactions, 10), *numbered(labels, 10))
+    consumer, left_out = bus.consumer(transactions, labels), TopicPartition(labels, 0)
+    read(consumer, 20)
+    bus.publish(*numbered(labels, 30))
+    consumer.poll(100, 0.1, skip=[left_out])
+    assert consumer.end(left_out) == 40
+
+
 def test_a_poll_that_changes_the_assignment_returns_nothing(bus: Bus) -> None:
     topic = bus.topic("tx")
     bus.publish(*numbered(topic, 10))

@@ -406,10 +406,9 @@ def cost_of_pending(settings: Settings, count: int) -> float:
         features = rng.random((n, width), np.float32)
         codes = segments.codes(new.transactions, np.ones(n))
         scored = Scored(new.times_seconds, rng.random(n), new.frauds, np.ones(n), codes)
-        pending.add(
-            *(new.transactions, scored, features),
-            names=lambda given: [names.setdefault(name, name) for name in given],
-        )
+        origins = [names.setdefault(tx.nameOrig, tx.nameOrig) for tx in new.transactions]
+        destinations = [names.setdefault(tx.nameDest, tx.nameDest) for tx in new.transactions]
+        pending.add(new.transactions, scored, features, accounts=(origins, destinations))
 
     return _grown(settings, count, add)
 

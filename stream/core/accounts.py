@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.plain import RESERVED, Frozen, Restored, Snapshot
-from stream.core.slots import Slots
+from stream.core.slots import Slots, ranks
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -63,13 +63,16 @@ class Accounts:
         self.half_lives_seconds = 3600.0 * np.asarray(half_lives_hours, dtype=np.float64)
         self.max_accounts = max_accounts
         self.evicted = 0
-        self._slots = Slots()
         self._names: list[str] = []
         """By slot, of all that were ever taken."""
+        self._slots = Slots(self._names, 0)
         self._free: list[int] = []
         """Slots of those evicted."""
         self._frozen: list[Frozen] = []
         """Of the arrays, where a snapshot is being taken."""
+        self.observed: list[str] = []
+        """The names of those observed last, as they are held here: who keeps many of them keeps
+        one text of each."""
         self._allocate(min(RESERVED, max_accounts + 2))
 
     def __len__(self) -> int:
@@ -84,6 +87,8 @@ class Accounts:
         arguments are of one length, n.
         """
         slots = self._slots_of(accounts)
+        names = self._names
+        self.observed = [names[slot] for slot in slots.tolist()]
         self._keep(slots)
         n = len(slots)
         sums, labels = np.empty((n, *self._sums.shape[1:])), np.empty((n, *self._labels.shape[1:]))
@@ -176,12 +181,6 @@ class Accounts:
         """Return the slot of each account, -1 where it is not held."""
         return np.array(self._slots.find(accounts), dtype=np.int64)
 
-    def as_held(self, accounts: Sequence[str]) -> list[str]:
-        """Return the names as they are held here: who keeps many of them keeps one text of each."""
-        slots = self._found(accounts).tolist()
-        names = self._names
-        return [a if at < 0 else names[at] for a, at in zip(accounts, slots, strict=True)]
-
     def snapshot(self) -> Snapshot:
         """Return the state, plain; one at a time, as the one before is then given up."""
         held = self._held_slots()
@@ -203,8 +202,8 @@ class Accounts:
         """Take over a snapshot."""
         names = state["names"]
         self._allocate(max(len(names), min(RESERVED, self.max_accounts + 2)))
-        self._names = list(names)
-        self._slots = Slots(names)
+        self._names += names
+        self._slots.add(range(len(names)))
         # Of a snapshot before there was this: as they lie.
         self._taken[: len(names)] = state.get("taken", np.arange(len(names)))
         self._next_taken = int(self._taken[: len(names)].max(initial=-1)) + 1
@@ -221,7 +220,8 @@ class Accounts:
         self._taken = np.zeros(capacity, dtype=np.int64)
         """By slot: the how manyth it was to be taken."""
         self._next_taken = 0
-        self._names, self._slots, self._free = [], Slots(), []
+        self._names, self._free = [], []
+        self._slots = Slots(self._names, capacity)
 
     def _slots_of(self, accounts: Sequence[str]) -> Ints:
         """Slots of accounts, new ones where need be. Evicts before, so that no slot is taken twice
@@ -237,13 +237,14 @@ class Accounts:
             self._names[slot] = account
         self._names += list(new)[len(theirs) :]
         theirs += range(first, len(self._names))
-        self._slots.add(new, theirs)
+        self._slots.add(theirs)
+        slot_of = dict(zip(new, theirs, strict=True))
         while len(self._names) > len(self._sums):
             self._grow()
         self._moments[first : len(self._names)] = _NEVER
         self._taken[theirs] = np.arange(self._next_taken, self._next_taken + len(theirs))
         self._next_taken += len(theirs)
-        slots[unknown] = self._slots.find(accounts[i] for i in unknown)
+        slots[unknown] = [slot_of[accounts[i]] for i in unknown]
         return slots
 
     def _held_slots(self) -> Bools:
@@ -280,7 +281,7 @@ class Accounts:
         first = np.argsort(self._taken[equal], kind="stable")[: count - len(oldest)]
         oldest = np.concatenate([oldest, equal[first]])
         freed = oldest.tolist()
-        self._slots.remove(names[slot] for slot in freed)
+        self._slots.remove(freed)
         for slot in freed:
             names[slot] = ""
         self._free += freed
@@ -299,13 +300,7 @@ def _rounds(slots: Ints) -> list[Ints]:
     """
     if not len(slots):
         return []
-    order = np.argsort(slots, kind="stable")
-    ordered = slots[order]
-    new = np.ones(len(slots), dtype=np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
-    if new.all():
+    rank = ranks(slots)
+    if not rank.any():
         return [np.arange(len(slots))]
-    place = np.arange(len(slots))
-    rank = np.empty_like(place)
-    rank[order] = place - np.maximum.accumulate(np.where(new, place, 0))
     return np.split(np.argsort(rank, kind="stable"), np.cumsum(np.bincount(rank))[:-1])

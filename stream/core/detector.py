@@ -115,7 +115,7 @@ class Detector:
         amounts = np.array([tx.amount for tx in batch])
         codes = shard.windows.segments.codes(batch, amounts)
         scored = Scored(times, scores, alerts, amounts, codes)
-        shard.pending.add(batch, scored, features, names=shard.features.accounts.as_held)
+        shard.pending.add(batch, scored, features, accounts=shard.features.accounts_of_batch())
         shard.windows.decided(
             scored,
             {
@@ -232,12 +232,12 @@ class Detector:
 
 def _first_seen(shard: Shard, batch: Sequence[AnyTransaction]) -> list[AnyTransaction]:
     """Leave out transactions whose id was decided before, in this batch or as far as it is held."""
+    ids = [tx.transaction_id for tx in batch]
     fresh: dict[str, AnyTransaction] = {}
-    for tx in batch:
-        if tx.transaction_id in shard.pending or tx.transaction_id in fresh:
-            shard.duplicates += 1
-        else:
-            fresh[tx.transaction_id] = tx
+    for id_, tx, held in zip(ids, batch, shard.pending.held(ids), strict=True):
+        if not held:
+            fresh.setdefault(id_, tx)
+    shard.duplicates += len(batch) - len(fresh)
     return list(fresh.values())
 
 

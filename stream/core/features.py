@@ -120,6 +120,11 @@ class Features:
         columns += self.own.columns(batch)
         return np.column_stack(columns).astype(np.float32)
 
+    def accounts_of_batch(self) -> tuple[list[str], list[str]]:
+        """Return origins and destinations of what was transformed last, one text of each name."""
+        names = self.accounts.observed
+        return names[::2], names[1::2]
+
     def label(
         self, origins: Sequence[str], destinations: Sequence[str], times: Floats, frauds: Bools
     ) -> None:

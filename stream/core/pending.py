@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -118,20 +118,21 @@ class Pending:
         self._ids: list[str] = []
         self._origins: list[str] = []
         self._destinations: list[str] = []
-        self._slots = Slots()
         self._early: OrderedDict[str, AnyLabel] = OrderedDict()
         self._met: list[AnyLabel] = []
         self._next = 0
         self._frozen: dict[str, Frozen] = {}
         """Of the arrays, where a snapshot is being taken."""
         self._allocate(min(RESERVED, max_pending))
+        self._slots = Slots(self._ids, min(RESERVED, max_pending))
 
     def __len__(self) -> int:
         """Transactions that wait for a label."""
         return len(self._slots) - int(self._labelled[: len(self._ids)].sum())
 
-    def __contains__(self, transaction_id: str) -> bool:
-        return transaction_id in self._slots
+    def held(self, transaction_ids: Sequence[str]) -> list[bool]:
+        """Return which of these transactions are held, labelled or not."""
+        return [slot >= 0 for slot in self._slots.find(transaction_ids)]
 
     @property
     def early(self) -> int:
@@ -144,13 +145,15 @@ class Pending:
         scored: Scored,
         features: Rows,
         *,
-        names: Callable[[Sequence[str]], list[str]] = list,
+        accounts: tuple[Sequence[str], Sequence[str]] | None = None,
     ) -> None:
         """Hold transactions with the score and decision they were given.
 
-        `names` gives the texts to keep of accounts' names: one for all transactions of each, where
-        somebody has it anyway, takes a fifth less memory.
+        `accounts` are the texts to keep of the names of origins and destinations: one for all
+        transactions of each, where somebody has it anyway, takes a fifth less memory.
         """
+        if accounts is None:
+            accounts = [tx.nameOrig for tx in batch], [tx.nameDest for tx in batch]
         first = 0
         while first < len(batch):  # up to the end of the ring at a time
             here = slice(self._next, min(self._next + len(batch) - first, self.max_pending))
@@ -158,13 +161,12 @@ class Pending:
             self._make_room(here)
             ids = [tx.transaction_id for tx in batch[rows]]
             self._ids[here] = ids
-            origins = names([tx.nameOrig for tx in batch[rows]])
-            destinations = names([tx.nameDest for tx in batch[rows]])
+            origins, destinations = (names[rows] for names in accounts)
             self._origins[here], self._destinations[here] = origins, destinations
             self._origin_keys[here] = list(map(hash, origins))
             self._destination_keys[here] = list(map(hash, destinations))
             self._codes[here] = scored.codes[rows]
-            self._slots.add(ids, range(here.start, here.stop))
+            self._slots.add(range(here.start, here.stop))
             self._numbers[here, _TIME] = scored.times_seconds[rows]
             self._numbers[here, _SCORE] = scored.scores[rows]
             self._numbers[here, _AMOUNT] = scored.amounts[rows]
@@ -188,13 +190,13 @@ class Pending:
         known: dict[int, bool] = {}
         """Of those labelled before: what was said then."""
         labelled_at = self._numbers[:, _LABELLED_AT]
+        come = [*self._met, *labels]
+        places = self._slots.find([label.transaction_id for label in come])
         if self._frozen:
-            ids = (label.transaction_id for label in [*self._met, *labels])
-            written_to = np.array(self._slots.find(ids), dtype=np.int64)
+            written_to = np.array(places, dtype=np.int64)
             self._keep(written_to[written_to >= 0], "numbers", "labelled", "frauds")
-        for label in [*self._met, *labels]:
-            slot = self._slots.get(label.transaction_id)
-            if slot is None:
+        for label, slot in zip(come, places, strict=True):
+            if slot < 0:
                 self._wait(label)
             elif not self._labelled[slot]:
                 self._labelled[slot] = True
@@ -241,8 +243,8 @@ class Pending:
         Up to `most` of each account, in either role, among the last 50,000 transactions. Nothing,
         where its own batch has pushed it out already.
         """
-        at = self._slots.get(transaction_id)
-        if at is None:
+        (at,) = self._slots.find([transaction_id])
+        if at < 0:
             return []
         newer = (self._next - 1 - at) % self.max_pending
         back = min(_LOOK_BACK, len(self._ids) - 1 - newer)
@@ -326,7 +328,8 @@ class Pending:
         self._destinations = [names.setdefault(name, name) for name in self._destinations]
         n = len(self._ids)
         self._allocate(max(n, min(RESERVED, self.max_pending)))
-        self._slots = Slots(self._ids)
+        self._slots = Slots(self._ids, max(n, min(RESERVED, self.max_pending)))
+        self._slots.add(range(n))
         kept = slice(len(state["numbers"]) - n, None)
         self._numbers[:n] = state["numbers"][kept]
         self._alerts[:n] = state["alerts"][kept]
@@ -338,13 +341,11 @@ class Pending:
         self._destination_keys[:n] = list(map(hash, self._destinations))
         self._next = n % self.max_pending
         self.expired, self.unknown, self.repeated, self.corrected = state["counters"].tolist()
-        self._met, self._early = [], OrderedDict()
-        for text in state["early"]:
-            label: AnyLabel = Label.model_validate_json(text)
-            if label.transaction_id in self._slots:
-                self._met.append(label)
-            else:
-                self._early[label.transaction_id] = label
+        waiting = [Label.model_validate_json(text) for text in state["early"]]
+        held = self.held([label.transaction_id for label in waiting])
+        self._met = [label for label, met in zip(waiting, held, strict=True) if met]
+        early = [label for label, met in zip(waiting, held, strict=True) if not met]
+        self._early = OrderedDict((label.transaction_id, label) for label in early)
 
     def _make_room(self, here: slice) -> None:
         """Have arrays that reach so far, and let go what is held there."""
@@ -352,7 +353,7 @@ class Pending:
             self._grow()
         if here.start < len(self._ids):  # it has been round
             self._keep(np.arange(here.start, min(here.stop, len(self._ids))))
-            self._slots.remove(self._ids[here])
+            self._slots.remove(range(here.start, min(here.stop, len(self._ids))))
             self.expired += int((~self._labelled[here]).sum())
 
     def _contradicts(self, slot: int, label: AnyLabel, found: AnyLabel | None) -> bool:

@@ -189,13 +189,13 @@ def test_accounts_stay_within_their_bound_and_the_longest_unseen_go_first() -> N
     assert history.sums[1].sum() == 0
 
 
-def test_a_name_is_held_once_whoever_asks_for_it() -> None:
+def test_a_name_is_held_once_however_often_it_comes() -> None:
     accounts = Accounts([1.0], 64)
     first, again = "".join(["regu", "lar"]), "".join(["regul", "ar"])
     observe(accounts, [(first, 0, 0, 1.0)])
-    held, unknown = accounts.as_held([again, "unknown"])
-    assert held is first
-    assert unknown == "unknown"
+    observe(accounts, [("new", 0, 1, 1.0), (again, 0, 1, 1.0)])
+    assert accounts.observed == ["new", "regular"]
+    assert accounts.observed[1] is first
 
 
 @given(events, labels, events)

@@ -136,7 +136,7 @@ def test_the_oldest_expire_when_it_is_full_and_the_unlabelled_among_them_are_cou
     pending.join([label("a")])
     add(pending, ["d", "e"])
     assert pending.expired == 1
-    assert [id_ in pending for id_ in "abcde"] == [False, False, True, True, True]
+    assert pending.held("abcde") == [False, False, True, True, True]
     assert ids(pending.join([label("b"), label("e")])) == ["e"]
     assert pending.early == 1  # nobody can tell a label of an expired one from an early one
 

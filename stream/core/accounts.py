@@ -63,11 +63,6 @@ class Accounts:
         self.half_lives_seconds = 3600.0 * np.asarray(half_lives_hours, dtype=np.float64)
         self.max_accounts = max_accounts
         self.evicted = 0
-        self._names: list[str] = []
-        """By slot, of all that were ever taken."""
-        self._slots = Slots(self._names, 0)
-        self._free: list[int] = []
-        """Slots of those evicted."""
         self._frozen: list[Frozen] = []
         """Of the arrays, where a snapshot is being taken."""
         self.observed: list[str] = []
@@ -220,8 +215,11 @@ class Accounts:
         self._taken = np.zeros(capacity, dtype=np.int64)
         """By slot: the how manyth it was to be taken."""
         self._next_taken = 0
-        self._names, self._free = [], []
-        self._slots = Slots(self._names, capacity)
+        self._names: list[str] = []
+        """By slot, of all that were ever taken."""
+        self._slots: Slots = Slots(self._names, capacity)
+        self._free: list[int] = []
+        """Slots of those evicted."""
 
     def _slots_of(self, accounts: Sequence[str]) -> Ints:
         """Slots of accounts, new ones where need be. Evicts before, so that no slot is taken twice

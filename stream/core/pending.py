@@ -123,8 +123,9 @@ class Pending:
         self._next = 0
         self._frozen: dict[str, Frozen] = {}
         """Of the arrays, where a snapshot is being taken."""
-        self._allocate(min(RESERVED, max_pending))
-        self._slots = Slots(self._ids, min(RESERVED, max_pending))
+        room = min(RESERVED, max_pending)
+        self._allocate(room)
+        self._slots = Slots(self._ids, room)
 
     def __len__(self) -> int:
         """Transactions that wait for a label."""
@@ -327,8 +328,9 @@ class Pending:
         self._origins = [names.setdefault(name, name) for name in self._origins]
         self._destinations = [names.setdefault(name, name) for name in self._destinations]
         n = len(self._ids)
-        self._allocate(max(n, min(RESERVED, self.max_pending)))
-        self._slots = Slots(self._ids, max(n, min(RESERVED, self.max_pending)))
+        room = max(n, min(RESERVED, self.max_pending))
+        self._allocate(room)
+        self._slots = Slots(self._ids, room)
         self._slots.add(range(n))
         kept = slice(len(state["numbers"]) - n, None)
         self._numbers[:n] = state["numbers"][kept]
@@ -352,8 +354,9 @@ class Pending:
         while here.stop > len(self._labelled):
             self._grow()
         if here.start < len(self._ids):  # it has been round
-            self._keep(np.arange(here.start, min(here.stop, len(self._ids))))
-            self._slots.remove(range(here.start, min(here.stop, len(self._ids))))
+            gone = range(here.start, min(here.stop, len(self._ids)))
+            self._keep(np.array(gone))
+            self._slots.remove(gone)
             self.expired += int((~self._labelled[here]).sum())
 
     def _contradicts(self, slot: int, label: AnyLabel, found: AnyLabel | None) -> bool:

@@ -12,7 +12,9 @@ Ints = NDArray[np.int64]
 _CELLS, _LOAD = 8, 3
 """Of a bucket: as many as come with one read of memory, and how many are in use on average."""
 _EMPTY = 0
+"""The hash of a cell that is free."""
 _AT_ONCE = 65_536
+"""Rows added at once: a restore brings a million, and each takes some hundred bytes meanwhile."""
 
 
 class Slots:

@@ -82,7 +82,8 @@ class Committee(base.Classifier):
     A costly member votes only where the others come to more than twice the average risk. A member
     that `retires` is let go when it has added less than `earns` to the average precision of the
     recent examples five looks in a row, one member at a time, costly ones first. A drift of the
-    error brings it back, unlearned, to learn in the background until it has a vote.
+    error brings it back, unlearned, to learn in the background until it has a vote; one that came
+    back and never earned its keep, only every second drift, then every fourth, at most every eighth.
 
     Parameters
     ----------
@@ -134,6 +135,9 @@ class Committee(base.Classifier):
         self.coefficients = self._expected = self._first = say / say.sum()
         self._frauds_learned = dict.fromkeys(self.names, 0)
         self._idle = dict.fromkeys(self.names, 0)
+        self._absent = dict.fromkeys(self.names, 1)
+        """Drifts that a member sits out, once it is let go."""
+        self._sat_out = dict.fromkeys(self.names, 0)
         self._legitimate = self._frauds = 0.5
         self._waiting: list[Told] = []
         self._since_look = 0
@@ -335,11 +339,14 @@ class Committee(base.Classifier):
                 continue
             without = votes.copy()
             without[:, at] = np.nan
-            gain = whole - self._ranked(without, frauds, weights)
-            self._idle[name] = self._idle[name] + 1 if gain < self.earns else 0
+            if whole - self._ranked(without, frauds, weights) >= self.earns:
+                self._idle[name], self._absent[name] = 0, 1
+                continue
+            self._idle[name] += 1
             if self._idle[name] >= _PATIENCE:
                 del self.learners[name]
                 self._voting.remove(name)
+                self._sat_out[name] = 0
                 self._idle = dict.fromkeys(self.names, 0)  # without it, others may earn more
                 return
 
@@ -358,9 +365,13 @@ class Committee(base.Classifier):
                 if isinstance(learner, BoostedTrees):
                     learner.refresh()
             for name in self.names:
-                if name not in self.learners:
+                if name in self.learners:
+                    continue
+                self._sat_out[name] += 1
+                if self._sat_out[name] >= self._absent[name]:
                     self.learners[name] = self.members[name].build()
                     self._frauds_learned[name] = self._idle[name] = 0
+                    self._absent[name] = min(2 * self._absent[name], _LONGEST)
 
 
 _STEP = 10
@@ -372,6 +383,8 @@ _FEW = 10
 _ENOUGH = 50
 """Frauds that a member has voted on before it may be let go."""
 _PATIENCE = 5
+_LONGEST = 8
+"""Drifts that a member sits out at most, however often it came back in vain."""
 _NEWEST = 200
 """Frauds in the span that the bias is fitted to."""
 

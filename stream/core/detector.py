@@ -182,7 +182,8 @@ class Detector:
     def state(self) -> dict[str, float]:
         """Return the figures of now that decisions carry."""
         found = self.model.state()
-        return {**found, "sampling_rate": found["sampling_rate"] * self.thinning}
+        found["sampling_rate"] *= self.thinning
+        return {**found, "expected_prior": self.model.expected_prior.value}
 
     def _thresholds(self, shard: Shard, times: Floats, scores: Floats) -> Floats:
         """That of the labels for all; the budget's while there are too few labels."""

@@ -229,13 +229,14 @@ def log_rate(settings: Settings, prior: float, learned: float = 0.0) -> float:
 def log_rates(settings: Settings, rate: float, prior: float, scores: Floats) -> Floats:
     """Return the rate at which a legitimate example of each score goes to the log, shape (n,).
 
-    Their mean is `rate`, where the scores have the mean of the fraud prior.
+    Their mean is `rate`, where `prior` is the mean of the scores, and less where they have less.
 
     With `auto`, half of them by chance and half in proportion to the score they were given,
     ``min(1, r / 2 * (1 + score / prior))``: few easy examples teach what is easy, and what is taken
-    for fraud is where there is something to learn. Each carries one over its rate as its weight, so
-    that nothing is biased. Local case-control sampling (Fithian and Hastie, Annals of Statistics
-    42, 2014) with a floor. Elsewhere all alike.
+    for fraud is where there is something to learn. `prior` is the fraud prior, or the mean of the
+    scores where that is higher: before the first labels all look like fraud. Each carries one over
+    its rate as its weight, so that nothing is biased. Local case-control sampling (Fithian and
+    Hastie, Annals of Statistics 42, 2014) with a floor. Elsewhere all alike.
     """
     if settings.rebalance != "auto" or ":" in settings.learner:
         return np.full(len(scores), rate)

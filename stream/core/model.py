@@ -29,6 +29,8 @@ class Model:
     def __init__(self, settings: Settings) -> None:
         self.committee = committee(settings)
         self.prior = ClassPrior(settings.prior_half_life)
+        self.expected_prior = ClassPrior(settings.prior_half_life)
+        """Of the scores that were given: their mean, over the transactions that are labelled."""
         self.learned_prior = ClassPrior(settings.prior_half_life)
         self.threshold = Threshold(
             parse_policy(settings.threshold), review_rate=settings.review_rate
@@ -53,10 +55,10 @@ class Model:
     def sampling_rates(self, scores: Floats, state: Mapping[str, float]) -> Floats:
         """Return the rate at which a legitimate example of each score goes to the log.
 
-        `state` holds the figures of then: the mean rate, and the fraud prior.
+        `state` holds the figures of then: the mean rate, the fraud prior and the one expected.
         """
-        rate, prior = state["sampling_rate"], state["fraud_prior"]
-        return log_rates(self.settings, rate, prior, scores)
+        prior = max(state["fraud_prior"], state.get("expected_prior", 0.0))  # older decisions have none
+        return log_rates(self.settings, state["sampling_rate"], prior, scores)
 
     def learn(self, example: AnyExample) -> None:
         """Learn one example of the log."""
@@ -116,6 +118,8 @@ class Model:
         is_fraud, weight, wrong = example.is_fraud, example.weight, example.corrects_weight
         if wrong is None:
             self.prior.observe(is_fraud=is_fraud, weight=weight)
+            expected = weight * example.score
+            self.expected_prior.count(weight - expected, expected, labels=weight)
             self.learned_prior.observe(is_fraud=is_fraud)
             return
         learned = 1.0 if wrong else 0.0

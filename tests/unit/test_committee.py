@@ -17,6 +17,7 @@ from river import base, linear_model, tree
 
 from stream.core.boosted import BoostedTrees
 from stream.core.committee import Committee, Member, _Recent
+from stream.core.drift import Drift
 from stream.core.learners import Linear, Novel
 from stream.core.windows import ranked_average_precision
 from tests.checks import checked
@@ -392,6 +393,39 @@ def test_a_drift_of_the_error_brings_a_retired_member_back_unlearned() -> None:
     learn(model, stream(model.block, 0.5, seed=3, by="z"))
     assert dear.learned == model.block
     assert not np.isnan(model.votes(*table(rows))[:, 1]).all()
+
+
+class Rung(Drift):
+    """Tells of a drift of the error when it is rung."""
+
+    ringing = False
+
+    def learn(self, *_: Any) -> tuple[str, ...]:
+        found = ("error",) if self.ringing else ()
+        self.ringing = False
+        return found
+
+
+def test_a_member_that_came_back_in_vain_comes_back_less_often() -> None:
+    model = costly(partial(Both, "both", 2.0))
+    bell = model.drift = Rung()
+    rows = iter(range(10**9))
+
+    def rung_until_back(useful: bool) -> int:
+        """How often it rings until the member, of no use just now, is back; let it show its use."""
+        while "dear" in model.learners:
+            learn(model, stream(model.block, seed=next(rows)))
+        rung = 0
+        while "dear" not in model.learners:
+            bell.ringing = True
+            learn(model, stream(model.block, seed=next(rows)))
+            rung += 1
+        if useful:
+            learn(model, both(4_000, next(rows)))
+            assert "dear" in model.learners
+        return rung
+
+    assert [rung_until_back(useful) for useful in [False] * 4 + [True, False]] == [1, 2, 4, 8, 8, 1]
 
 
 def test_a_drift_of_the_error_has_trees_fitted_again_soon() -> None:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from benchmarks.scaling.digest import digest
+from stream.core.detector import Detector
 from stream.core.features import Floats, Rows
 from stream.core.model import Model
 from stream.core.trees import Fit
 from stream.core.wire import Example
+from stream.events import utc
 from tests.streams import examples, rows, settings
 
 CHOSEN = settings(learner="auto")
@@ -113,3 +115,20 @@ def test_while_trees_are_on_their_way_it_goes_on_deciding_and_learns_no_further(
     assert waited > 0
     held.hand_over()
     assert digest(made) == digest(learned(log))
+
+
+@pytest.mark.parametrize("score", [0.0, 0.001, 0.3])
+def test_scores_far_above_the_fraud_prior_do_not_fill_the_log(score: float) -> None:
+    """As they are before the first labels: each would look as if there were something to learn."""
+    made = Detector(CHOSEN, Model(CHOSEN))
+    for number in range(3_000):
+        made.model.learn(example(number, is_fraud=number % 100 == 0, score=score))
+    state = made.state()
+    drawn = made.model.sampling_rates(np.full(1_000, score), state).mean()
+    assert 0.5 * state["sampling_rate"] <= drawn <= 1.05 * state["sampling_rate"]
+
+
+def example(number: int, *, is_fraud: bool, score: float) -> Example:
+    at = utc(number)
+    a = {"a": 0.0}
+    return Example(1, f"T{number}", at, at, "chargeback", is_fraud, score, False, 1.0, 1.0, a)

@@ -83,7 +83,7 @@ class Committee(base.Classifier):
     that `retires` is let go when it has added less than `earns` to the average precision of the
     recent examples five looks in a row, one member at a time, costly ones first. A drift of the
     error brings it back, unlearned, to learn in the background until it has a vote; one that came
-    back and never earned its keep, only every second drift, then every fourth, at most every eighth.
+    back in vain, only every second drift does, then every fourth, in the end every eighth.
 
     Parameters
     ----------

@@ -57,7 +57,8 @@ class Model:
 
         `state` holds the figures of then: the mean rate, the fraud prior and the one expected.
         """
-        prior = max(state["fraud_prior"], state.get("expected_prior", 0.0))  # older decisions have none
+        expected = state.get("expected_prior", 0.0)  # older decisions have none
+        prior = max(state["fraud_prior"], expected)
         return log_rates(self.settings, state["sampling_rate"], prior, scores)
 
     def learn(self, example: AnyExample) -> None:

@@ -191,6 +191,13 @@ class Consumer(Protocol):
         is lost. Raises as `commit` does.
         """
 
+    def has_sent(self) -> bool:
+        """Whether what `send` takes is out before its commit, which may follow the next `poll`.
+
+        Then who sends, polls and commits does not wait for an acknowledgement. False exactly once,
+        and where that poll may let partitions go: others would do the work once more.
+        """
+
     def settle(self) -> None:
         """Return once the positions of all commits are there. Raises as `commit` does."""
 

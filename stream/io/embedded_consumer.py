@@ -112,6 +112,9 @@ class EmbeddedConsumer:
     def send(self, outputs: Sequence[Message]) -> None:
         self._ahead += outputs
 
+    def has_sent(self) -> bool:
+        return False
+
     def settle(self) -> None:
         """Nothing: positions are committed when `commit` returns."""
 

@@ -350,6 +350,10 @@ class KafkaGroupConsumer:
         except KafkaError as error:
             raise self._commit_lost(error) from error
 
+    def has_sent(self) -> bool:
+        sharing_out = self._group._coordinator.need_rejoin()
+        return not self._exactly_once and not sharing_out and self._is_member()
+
     def _sending(self, producer: Client, outputs: Sequence[Message]) -> list[Any]:
         return [send(producer, message, self._outputs[message.topic]) for message in outputs]
 

@@ -76,7 +76,8 @@ class Worker:
 
     1. the handlers of `Detector` change the state in memory;
     2. alerts, examples, dead letters, what was decided and positions are committed as one (at least
-       once, alerts are out before the labels of the batch are joined);
+       once, alerts are out before the labels of the batch are joined, and positions are committed
+       when the next poll has returned);
     3. examples are learned in the order of the training log: of live traffic in steps, so that the
        next batch need not wait for them.
 
@@ -132,6 +133,8 @@ class Worker:
         self._live_until = 0.0
         self._told = (0, 0.0)
         """Examples, and processor time of learning them, that the budget knows of."""
+        self._uncommitted: tuple[Batch, Outcome, list[Alert]] | None = None
+        """What was handled and sent last, where its commit waits for the next poll."""
         self._sound = True
         """Whether the state in memory is that of the committed positions."""
         self._positions: dict[TopicPartition, int] = {}
@@ -196,6 +199,7 @@ class Worker:
 
     def step(self) -> bool:
         """Read once, handle what is ready, and return whether anything was."""
+        self._commit_handled()  # where a poll has failed
         patient = self._silent_polls < _IMPATIENT_POLLS
         batch = self._intake.take(self._consumer.at_end, self._clock(), patient=patient)
         if batch:
@@ -221,12 +225,14 @@ class Worker:
     def _read(self, wait_seconds: float) -> int:
         """Take in what there is; return how many records."""
         records = self._consumer.poll(self.settings.max_batch, wait_seconds, self._intake.full())
+        self._commit_handled()
         given = self._follow_assignment()  # these are read anew, from where their state stands
         self._intake.put([record for record in records if record.partition not in given])
         return len(records)
 
     def close(self) -> None:
         """Save a snapshot, report for the last time, and leave the group."""
+        self._sound = self._sound and self._uncommitted is None
         try:
             self._report_and_save(now=True)
             self._save_state()
@@ -265,11 +271,23 @@ class Worker:
 
         try:
             outcome = handle(self.detector, batch, decided=decided)
+            outputs = self._outputs.messages(outcome, self._positions, self.detector.state())
+            self._consumer.send(outputs)
         except (CommitLost, BusUnavailable) as lost:
             self._lost(lost)
             return
-        outputs = self._outputs.messages(outcome, self._positions, self.detector.state())
-        ends = self._commit(outputs, outcome.positions)
+        self._uncommitted = batch, outcome, alerts
+        if not self._consumer.has_sent():
+            self._commit_handled()
+
+    def _commit_handled(self) -> None:
+        """Commit what was handled and sent, if that is still to be done."""
+        if self._uncommitted is None:
+            return
+        (batch, outcome, alerts), self._uncommitted = self._uncommitted, None
+        owned = self._consumer.assignment()  # what went meanwhile is decided anew by others
+        positions = {s: at for s, at in outcome.positions.items() if s.partition in owned}
+        ends = self._commit([], positions)
         if ends is None:
             return
         self.reporting.count(outcome)

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -477,6 +478,22 @@ def test_plenty_of_another_input_does_not_hold_up_what_comes_meanwhile(bus: Bus)
     assert len(seen) < 5000
 
 
+def test_after_a_pause_another_input_gives_no_more_than_twice_as_many(bus: Bus) -> None:
+    """Alerts wait for all that a poll returns, and labels are most of what has piled up."""
+    transactions, labels = bus.topic("tx"), bus.topic("labels")
+    consumer = bus.consumer(transactions, labels)
+    bus.publish(*numbered(transactions, 1), *numbered(labels, 1))
+    read(consumer, 2)
+    bus.publish(*numbered(labels, 5000), *numbered(transactions, 300))
+    polls: list[Counter[str]] = []
+    while sum(each[labels] for each in polls) < 5000:
+        polls.append(Counter(record.topic for record in consumer.poll(4000, 1)))
+    assert sum(each[transactions] for each in polls) == 300
+    for before, after in itertools.pairwise(polls):
+        if given := before[transactions]:
+            assert after[labels] <= max(200, 2 * given)
+
+
 @pytest.mark.parametrize("exactly_once", [True, False])
 def test_outputs_and_positions_are_committed_together(bus: Bus, exactly_once: bool) -> None:
     source, alerts = bus.topic("tx"), bus.topic("alerts", 2)
@@ -535,6 +552,27 @@ def test_what_is_handed_over_goes_with_a_commit_that_is_refused(bus: Bus) -> Non
         consumer.commit([Message(f"{bus.prefix}-missing", None, b"x")], {at: 2})
     consumer.commit([Message(alerts, None, b"good")], {at: 3})
     assert values(read(bus.reader(out), 1)) == [b"good"]
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("url", ["kafka"], indirect=True)
+def test_what_was_sent_is_committed_before_a_poll_that_may_let_it_go(bus: Bus) -> None:
+    source = bus.topic("tx", 2)
+    once, one = bus.consumer(source, group="once"), bus.consumer(source, exactly_once=False)
+    own(once)
+    assert not once.has_sent()
+    assert not one.has_sent()
+    own(one)
+    assert one.has_sent()
+    two = bus.consumer(source, member="two", exactly_once=False)
+    two.poll(1, 0.5)  # another asks for its share
+    eventually(lambda: not one.has_sent())
+
+    def settled() -> bool:
+        own(one, two)
+        return one.has_sent() and two.has_sent()
+
+    eventually(settled)
 
 
 @pytest.mark.kafka

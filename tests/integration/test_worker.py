@@ -279,6 +279,35 @@ def test_alerts_that_cannot_be_handed_over_lose_the_batch_and_nothing_else(
     assert len(set(ids)) == len(ids) == worker.reporting.counts["alerts"] > 0
 
 
+@pytest.mark.kafka
+@pytest.mark.parametrize("url", ["kafka"], indirect=True)
+def test_at_least_once_what_was_sent_is_committed_where_the_poll_behind_it_fails(
+    chosen: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = chosen.model_copy(update={"max_batch": 500, "delivery": "at-least-once"})
+    publish(chosen, messages(chosen, ROWS))
+    until_end, failures = Event(), iter([BusUnavailable("gone")] * 3)
+    until_end.set()
+    worker = Worker(chosen, connect(chosen.bus), Memory(), member="one")
+    poll = worker._consumer.poll
+
+    def sometimes(*given: Any) -> list[Record]:
+        for failure in failures if worker._uncommitted else ():
+            raise failure
+        return poll(*given)
+
+    monkeypatch.setattr(worker._consumer, "poll", sometimes)
+    try:
+        worker.run(Event(), until_end)
+    finally:
+        worker.close()
+    assert next(failures, None) is None
+    told = Counter[str]()
+    for record in everything(connect(chosen.bus), chosen.decisions_topic):
+        told.update(json.loads(record.value or b"")["transaction_ids"])
+    assert told == {row.transaction.transaction_id: 1 for row in ROWS}
+
+
 def test_one_late_transaction_or_a_quiet_partition_makes_live_traffic_no_past(
     chosen: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,6 +140,7 @@ def publish(to: dict[str, str], count: int) -> None:
         publisher.publish([message for _, message in sorted(timed, key=lambda each: each[0])])
     publisher.publish([_label(due) for due in late.release()])
     publisher.close()
+    os.sync()  # or it would be written to disk while the first loops run
 
 
 CLIENTS = 2_000_000

@@ -11,23 +11,27 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-_NICENESS = 5
-"""About a quarter of a core that another thread wants, too."""
+_STEPS_BACK, _GIVES_WAY = 5, 19
+"""About a quarter of a core that another thread wants, too, and a seventieth."""
 
 
 class Background(ThreadPoolExecutor):
     """One thread that works when others have nothing to do, and knows the processor time it took.
 
-    It steps back on Linux only, where a priority can be that of a thread.
+    It steps back on Linux only, where a priority can be that of a thread. Having given way, it
+    comes back only where the process may raise a priority: as root, mostly.
     """
 
     seconds = 0.0
+    gives_way = False
+    """Whether what is begun next steps back as far as it can: somebody waits for other threads."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(1, thread_name_prefix=name, initializer=_step_back)
+        super().__init__(1, thread_name_prefix=name)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         def timed() -> Any:
+            _step_back(_GIVES_WAY if self.gives_way else _STEPS_BACK)
             begun = time.thread_time()
             try:
                 return fn(*args, **kwargs)
@@ -37,8 +41,8 @@ class Background(ThreadPoolExecutor):
         return super().submit(timed)
 
 
-def _step_back() -> None:
+def _step_back(niceness: int) -> None:
     if sys.platform != "linux":
         return
-    with suppress(OSError):  # not allowed here: then it works like any other
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+    with suppress(OSError):  # not allowed here: then it stays as it is
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

@@ -308,7 +308,8 @@ class Worker:
         now = time.monotonic()
         if self._intake.is_live:
             self._live_until = now + _LIVE_SECONDS
-        return now < self._live_until
+        self._fitting.gives_way = now < self._live_until
+        return self._fitting.gives_way
 
     @contextlib.contextmanager
     def _timed(self) -> Iterator[None]:

@@ -6,7 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from typing import Any
+
+import pytest
+
+from stream.io.background import Background
 
 _SHOWS_THREADS = """
 import gc, json
@@ -45,3 +50,18 @@ def shown(environment: dict[str, str]) -> dict[str, Any]:
     )
     found: dict[str, Any] = json.loads(process.stdout)
     return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+def test_what_is_done_in_the_background_steps_back_and_where_others_are_waited_for_gives_way() -> (
+    None
+):
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    own = niceness()
+    with Background("fit") as background:
+        assert background.submit(niceness).result() == max(own, 5)
+        background.gives_way = True
+        assert background.submit(niceness).result() == 19
+    assert niceness() == own

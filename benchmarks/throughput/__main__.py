@@ -178,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
         "--naive", type=int, default=30_000, metavar="N", help="that the naive loop reads at most"
     )
     parser.add_argument(
-        "--seconds", type=float, default=20.0, metavar="S", help="of live traffic at each rate"
+        "--seconds", type=float, default=40.0, metavar="S", help="of live traffic at each rate"
     )
     parser.add_argument(
         "--highest",

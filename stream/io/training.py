@@ -24,7 +24,8 @@ _LOOK_SECONDS = 0.05
 _AT_ONCE = 200
 """Examples learned between two looks at whether to stop."""
 _MANY, _TOO_MANY = 500, 10_000
-"""Examples that wait from which on learning is not put off any more, not even for trees."""
+"""Examples that wait from which on learning takes longer at a time, and from which on it is not put
+off any more, not even for trees."""
 
 
 class TrainingLog:
@@ -73,18 +74,21 @@ class TrainingLog:
     def follow_for(self, seconds: float) -> bool:
         """Learn what has come for about so long; return whether more could be learned now.
 
-        What waits for trees goes on waiting. Where many wait, there is no bound to the time, and
-        where too many do, they are learned as by `follow`.
+        What waits for trees goes on waiting. The more wait, the longer: twice so long where twice
+        as many as `_MANY` do. Where too many do, they are learned as by `follow`.
         """
         if len(self._read) > _TOO_MANY:
             self.learn()
         elif not self._read and self._is_time():
             self._fetch(0.0)
-        until = time.perf_counter() + seconds
-        while self._step():
-            if time.perf_counter() >= until and len(self._read) <= _MANY:
-                return True
-        return False
+        for _ in range(max(1, len(self._read) // _MANY)):
+            until = time.perf_counter() + seconds
+            while self._step():
+                if time.perf_counter() >= until:
+                    break
+            else:
+                return False
+        return True
 
     def _is_time(self) -> bool:
         """Whether to look for what others have written."""

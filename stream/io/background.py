@@ -11,8 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-_STEPS_BACK, _GIVES_WAY = 5, 19
-"""About a quarter of a core that another thread wants, too, and a seventieth."""
+_STEPS_BACK, _GIVES_WAY = 5, 10
+"""About a quarter of a core that another thread wants, too, and a tenth. With less, what is waited for
+comes late, and who waits for the interpreter meanwhile waits long."""
 
 
 class Background(ThreadPoolExecutor):
@@ -24,7 +25,7 @@ class Background(ThreadPoolExecutor):
 
     seconds = 0.0
     gives_way = False
-    """Whether what is begun next steps back as far as it can: somebody waits for other threads."""
+    """Whether what is begun next steps back further: somebody waits for other threads."""
 
     def __init__(self, name: str) -> None:
         super().__init__(1, thread_name_prefix=name)

@@ -23,7 +23,7 @@ _LOOK_SECONDS = 0.05
 """Between two looks for what others have written."""
 _AT_ONCE = 200
 """Examples learned between two looks at whether to stop."""
-_MANY, _TOO_MANY = 500, 10_000
+_MANY, _TOO_MANY = 2_000, 10_000
 """Examples that wait from which on learning takes longer at a time, and from which on it is not put
 off any more, not even for trees."""
 

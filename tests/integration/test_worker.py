@@ -330,7 +330,10 @@ def test_one_late_transaction_or_a_quiet_partition_makes_live_traffic_no_past(
         worker.close()
 
 
-def test_the_more_waits_the_more_is_learned_at_a_time(chosen: Settings) -> None:
+def test_the_more_waits_the_more_is_learned_at_a_time(
+    chosen: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_module, "_MANY", 500)
     detector = Detector(chosen, Model(chosen))
     training = TrainingLog(chosen, connect(chosen.bus).reader(), detector, 0)
     training.open()

@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import Any
 
 _STEPS_BACK, _GIVES_WAY = 5, 10
-"""About a quarter of a core that another thread wants, too, and a tenth. With less, what is waited for
-comes late, and who waits for the interpreter meanwhile waits long."""
+"""About a quarter of a core that another thread wants, too, and a tenth. With less, what is waited
+for comes late, and who waits for the interpreter meanwhile waits long."""
 
 
 class Background(ThreadPoolExecutor):

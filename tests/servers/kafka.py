@@ -64,9 +64,9 @@ STEADY = (
     *("-Xms3g", "-Xmx3g", "-Xmn2g", "-XX:+UseSerialGC", "-XX:+AlwaysPreTouch"),
     *("-XX:MetaspaceSize=96m", "-XX:MinMetaspaceFreeRatio=50", "-XX:MaxMetaspaceFreeRatio=80"),
 )
-"""For a broker on one core that stops as seldom as can be: 70 milliseconds every two minutes. What the
-documentation of Apache Kafka recommends, G1 and six gigabytes, is for more cores: on one, it stops for
-30 to 40 milliseconds every eleven seconds."""
+"""For a broker on one core that stops as seldom as can be: 70 milliseconds every two minutes. What
+the documentation of Apache Kafka recommends, G1 and six gigabytes, is for more cores: on one, it
+stops for 30 to 40 milliseconds every eleven seconds."""
 
 
 class LocalKafka(LocalServer):

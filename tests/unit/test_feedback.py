@@ -46,7 +46,7 @@ def test_alerts_are_told_soon_and_the_others_late() -> None:
 
 
 def test_kept_apart_the_late_one_learns_the_feedback_when_it_is_as_old_as_the_rest() -> None:
-    chosen = settings(threshold="alert_budget:20/1h")
+    chosen = settings(threshold="alert_budget:20/1h", rebalance="none")  # draws all
     apart, pool = Apart(chosen, 3 * HOUR), Model(chosen)
     for model in (apart, pool):
         run(model, HOUR / 2, 3 * HOUR)

@@ -216,7 +216,8 @@ class Worker:
 
     def _learn(self) -> None:
         """Learn what has come. While traffic is live, a little of it: alerts wait for this."""
-        if self._is_live():
+        self._fitting.gives_way = self._is_live()
+        if self._fitting.gives_way:
             self._unlearned = self._training.follow_for(_LEARNING_SECONDS)
         else:
             self._unlearned = False
@@ -308,8 +309,7 @@ class Worker:
         now = time.monotonic()
         if self._intake.is_live:
             self._live_until = now + _LIVE_SECONDS
-        self._fitting.gives_way = now < self._live_until
-        return self._fitting.gives_way
+        return now < self._live_until
 
     @contextlib.contextmanager
     def _timed(self) -> Iterator[None]:

@@ -134,6 +134,15 @@ def own(*consumers: Consumer) -> None:
     eventually(settled)
 
 
+def of_two_inputs(bus: Bus) -> tuple[Consumer, str, str]:
+    """A consumer that has read one record of transactions and one of labels, and the two topics."""
+    transactions, labels = bus.topic("tx"), bus.topic("labels")
+    consumer = bus.consumer(transactions, labels)
+    bus.publish(*numbered(transactions, 1), *numbered(labels, 1))
+    read(consumer, 2)
+    return consumer, transactions, labels
+
+
 def numbered(topic: str, count: int, partition: int | None = None) -> list[Message]:
     return [Message(topic, b"%d" % i, b"value %d" % i, (), partition) for i in range(count)]
 
@@ -450,10 +459,7 @@ def test_partitions_that_are_skipped_wait_for_their_turn(bus: Bus) -> None:
 
 
 def test_a_busy_input_does_not_starve_another(bus: Bus) -> None:
-    transactions, labels = bus.topic("tx"), bus.topic("labels")
-    consumer = bus.consumer(transactions, labels)
-    bus.publish(*numbered(transactions, 1), *numbered(labels, 1))
-    read(consumer, 2)
+    consumer, transactions, labels = of_two_inputs(bus)
     bus.publish(*numbered(transactions, 5000), *numbered(labels, 10))
     seen: list[Record] = []
     while not any(record.topic == labels for record in seen) and len(seen) < 5000:
@@ -463,10 +469,7 @@ def test_a_busy_input_does_not_starve_another(bus: Bus) -> None:
 
 
 def test_plenty_of_another_input_does_not_hold_up_what_comes_meanwhile(bus: Bus) -> None:
-    transactions, labels = bus.topic("tx"), bus.topic("labels")
-    consumer = bus.consumer(transactions, labels)
-    bus.publish(*numbered(transactions, 1), *numbered(labels, 1))
-    read(consumer, 2)
+    consumer, transactions, labels = of_two_inputs(bus)
     bus.publish(*numbered(labels, 5000))
     seen: list[Record] = []
     while not seen:
@@ -480,10 +483,7 @@ def test_plenty_of_another_input_does_not_hold_up_what_comes_meanwhile(bus: Bus)
 
 def test_after_a_pause_another_input_gives_no_more_than_twice_as_many(bus: Bus) -> None:
     """Alerts wait for all that a poll returns, and labels are most of what has piled up."""
-    transactions, labels = bus.topic("tx"), bus.topic("labels")
-    consumer = bus.consumer(transactions, labels)
-    bus.publish(*numbered(transactions, 1), *numbered(labels, 1))
-    read(consumer, 2)
+    consumer, transactions, labels = of_two_inputs(bus)
     bus.publish(*numbered(labels, 5000), *numbered(transactions, 300))
     polls: list[Counter[str]] = []
     while sum(each[labels] for each in polls) < 5000:

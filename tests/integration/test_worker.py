@@ -88,14 +88,19 @@ def run(
     of: Settings, member: str = "one", scorecard: Scorecard | None = None
 ) -> tuple[Worker, Memory]:
     """Run a worker over all there is, and close it."""
-    memory, until_end = Memory(), Event()
-    until_end.set()
+    memory = Memory()
     worker = Worker(of, connect(of.bus), memory, member=member, scorecard=scorecard)
+    run_to_end(worker)
+    return worker, memory
+
+
+def run_to_end(worker: Worker) -> None:
+    until_end = Event()
+    until_end.set()
     try:
         worker.run(Event(), until_end)
     finally:
         worker.close()
-    return worker, memory
 
 
 def test_a_worker_decides_as_the_offline_evaluation_of_the_same_table(chosen: Settings) -> None:
@@ -115,8 +120,6 @@ def test_a_worker_decides_as_the_offline_evaluation_of_the_same_table(chosen: Se
 def test_a_slow_machine_comes_to_the_same_as_a_fast_one(chosen: Settings) -> None:
     publish(chosen, messages(chosen, ROWS))
     online, offline, ticks = Scorecard(), Scorecard(), itertools.count(0, 3.0)
-    until_end = Event()
-    until_end.set()
     worker = Worker(
         chosen,
         connect(chosen.bus),
@@ -125,8 +128,7 @@ def test_a_slow_machine_comes_to_the_same_as_a_fast_one(chosen: Settings) -> Non
         scorecard=online,
         clock=lambda: next(ticks),  # each look at the clock is three seconds after the last
     )
-    worker.run(Event(), until_end)
-    worker.close()
+    run_to_end(worker)
     detector = Detector(chosen, Model(chosen))
     evaluate(detector, [(r.transaction, bool(r.is_fraud)) for r in ROWS], DELAY, offline)
     assert online.quality() == offline.quality()
@@ -254,8 +256,7 @@ def test_alerts_that_cannot_be_handed_over_lose_the_batch_and_nothing_else(
 ) -> None:
     chosen = chosen.model_copy(update={"max_batch": 500})
     publish(chosen, messages(chosen, ROWS))
-    memory, until_end, failures = Memory(), Event(), iter([error] * 2)
-    until_end.set()
+    memory, failures = Memory(), iter([error] * 2)
     worker = Worker(chosen, connect(chosen.bus), memory, member="one")
     send = worker._consumer.send
 
@@ -265,10 +266,7 @@ def test_alerts_that_cannot_be_handed_over_lose_the_batch_and_nothing_else(
         send(outputs)
 
     monkeypatch.setattr(worker._consumer, "send", sometimes)
-    try:
-        worker.run(Event(), until_end)
-    finally:
-        worker.close()
+    run_to_end(worker)
     assert next(failures, None) is None
     assert worker.reporting.counts["decisions"] == len(ROWS)
     assert sum(w.transactions for w in memory.windows.values()) == len(ROWS)
@@ -286,8 +284,7 @@ def test_at_least_once_what_was_sent_is_committed_where_the_poll_behind_it_fails
 ) -> None:
     chosen = chosen.model_copy(update={"max_batch": 500, "delivery": "at-least-once"})
     publish(chosen, messages(chosen, ROWS))
-    until_end, failures = Event(), iter([BusUnavailable("gone")] * 3)
-    until_end.set()
+    failures = iter([BusUnavailable("gone")] * 3)
     worker = Worker(chosen, connect(chosen.bus), Memory(), member="one")
     poll = worker._consumer.poll
 
@@ -297,10 +294,7 @@ def test_at_least_once_what_was_sent_is_committed_where_the_poll_behind_it_fails
         return poll(*given)
 
     monkeypatch.setattr(worker._consumer, "poll", sometimes)
-    try:
-        worker.run(Event(), until_end)
-    finally:
-        worker.close()
+    run_to_end(worker)
     assert next(failures, None) is None
     told = Counter[str]()
     for record in everything(connect(chosen.bus), chosen.decisions_topic):

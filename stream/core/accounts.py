@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.plain import RESERVED, Frozen, Restored, Snapshot
+from stream.core.plain import RESERVED, Frozen, FrozenTexts, Restored, Snapshot, keep
 from stream.core.slots import Slots, ranks
 
 Floats = NDArray[np.float64]
@@ -27,6 +26,8 @@ SEEN, LABELLED, FRAUD, RUN = 0, 1, 2, 3
 _NEVER = -np.inf
 _NOTHING = 1e-9
 """Decayed frauds, of the longest half-life, that are as good as none."""
+_SAMPLE, _LOOK = 4_096, 4_096
+"""Slots that tell from when on accounts were seen lately, and slots looked through at a time."""
 
 
 class History(NamedTuple):
@@ -56,15 +57,16 @@ class Accounts:
     half_lives_hours
         The half-lives, H of them.
     max_accounts
-        Accounts held at most; beyond, the sixteenth that was not seen for longest is evicted.
+        Accounts held at most; beyond, those that were not seen for longest are evicted: the longest
+        unseen sixteenth, one after the other as room is needed, then the sixteenth of then.
     """
 
     def __init__(self, half_lives_hours: Sequence[float], max_accounts: int) -> None:
         self.half_lives_seconds = 3600.0 * np.asarray(half_lives_hours, dtype=np.float64)
         self.max_accounts = max_accounts
         self.evicted = 0
-        self._frozen: list[Frozen] = []
-        """Of the arrays, where a snapshot is being taken."""
+        self._frozen: dict[str, Frozen | FrozenTexts] = {}
+        """Of arrays and names, where a snapshot is being taken."""
         self.observed: list[str] = []
         """The names of those observed last, as they are held here: who keeps many of them keeps
         one text of each."""
@@ -84,7 +86,7 @@ class Accounts:
         slots = self._slots_of(accounts)
         names = self._names
         self.observed = [names[slot] for slot in slots.tolist()]
-        self._keep(slots)
+        keep(self._frozen, slots, "sums", "moments")
         n = len(slots)
         sums, labels = np.empty((n, *self._sums.shape[1:])), np.empty((n, *self._labels.shape[1:]))
         ages = np.empty((n, *self._moments.shape[1:]))
@@ -163,7 +165,7 @@ class Accounts:
         slots = self._found(accounts)
         events = np.flatnonzero(slots >= 0)
         slots = slots[events]
-        self._keep(slots)
+        keep(self._frozen, slots, "labels", "moments")
         for rows in _rounds(slots):
             yield slots[rows], events[rows]
 
@@ -177,49 +179,46 @@ class Accounts:
         return np.array(self._slots.find(accounts), dtype=np.int64)
 
     def snapshot(self) -> Snapshot:
-        """Return the state, plain; one at a time, as the one before is then given up."""
-        held = self._held_slots()
-        at = np.flatnonzero(held)
-        names = list(compress(self._names, held.tolist())) if self._free else list(self._names)
-        arrays = {"sums": self._sums, "labels": self._labels, "moments": self._moments}
-        frozen = {k: Frozen(array, at if self._free else len(at)) for k, array in arrays.items()}
-        self._frozen = list(frozen.values())
-        taken = self._taken[at]
-        return {"names": names, **frozen, "taken": taken, "evicted": np.array(self.evicted)}
+        """Return the state, plain; one at a time, as the one before is then given up.
 
-    def _keep(self, slots: Ints) -> None:
-        """Before rows are written to: a snapshot that is being taken has them as they are."""
-        for frozen in self._frozen:
-            frozen.keep(slots)
-        self._frozen = [frozen for frozen in self._frozen if not frozen.done]
+        Slot by slot, those without an account as well: who is evicted next is told by slots.
+        """
+        arrays = {"sums": self._sums, "labels": self._labels, "moments": self._moments}
+        frozen = {name: Frozen(array, len(self._names)) for name, array in arrays.items()}
+        self._frozen = {"names": FrozenTexts(self._names), **frozen}
+        return {
+            **self._frozen,
+            "free": np.array(self._free, dtype=np.int64),
+            "unseen_since": np.array(self._unseen_since),
+            "looked": np.array([self._looked, self.evicted]),
+        }
 
     def restore(self, state: Restored) -> None:
         """Take over a snapshot."""
-        names = state["names"]
+        names, free = state["names"], state["free"]
         self._allocate(max(len(names), min(RESERVED, self.max_accounts + 2)))
         self._names += names
-        self._slots.add(range(len(names)))
-        # Of a snapshot before there was this: as they lie.
-        self._taken[: len(names)] = state.get("taken", np.arange(len(names)))
-        self._next_taken = int(self._taken[: len(names)].max(initial=-1)) + 1
+        self._free += free.tolist()
+        self._slots.add(np.delete(np.arange(len(names)), free).tolist())
         self._sums[: len(names)] = state["sums"]
         self._labels[: len(names)] = state["labels"]
         self._moments[: len(names)] = state["moments"]
-        self.evicted = int(state["evicted"].item())
+        self._unseen_since = float(state["unseen_since"])
+        self._looked, self.evicted = state["looked"].tolist()
 
     def _allocate(self, capacity: int) -> None:
         half_lives = len(self.half_lives_seconds)
         self._sums = np.zeros((capacity, 2, 4, half_lives))
         self._labels = np.zeros((capacity, 2, 2, half_lives))
         self._moments = np.zeros((capacity, 2, 4))  # of a new slot they are set
-        self._taken = np.zeros(capacity, dtype=np.int64)
-        """By slot: the how manyth it was to be taken."""
-        self._next_taken = 0
         self._names: list[str] = []
         """By slot, of all that were ever taken."""
         self._slots: Slots = Slots(self._names, capacity)
         self._free: list[int] = []
-        """Slots of those evicted."""
+        """Slots of those evicted, where no other account has taken them."""
+        self._unseen_since, self._looked = _NEVER, 0
+        """Who was not seen after the one is evicted, where there is need; slots below the other
+        were looked at."""
 
     def _slots_of(self, accounts: Sequence[str]) -> Ints:
         """Slots of accounts, new ones where need be. Evicts before, so that no slot is taken twice
@@ -228,9 +227,10 @@ class Accounts:
         unknown = np.flatnonzero(slots < 0).tolist()
         new = dict.fromkeys(accounts[i] for i in unknown)
         if len(self._slots) + len(new) > self.max_accounts:
-            self._evict(len(self._slots) + len(new) - self.max_accounts, keep=slots[slots >= 0])
+            self._evict(len(self._slots) + len(new) - self.max_accounts, slots[slots >= 0])
         first = len(self._names)
         theirs = [self._free.pop() for _ in range(min(len(new), len(self._free)))]
+        keep(self._frozen, np.array(theirs, dtype=np.int64))
         for account, slot in zip(new, theirs, strict=False):
             self._names[slot] = account
         self._names += list(new)[len(theirs) :]
@@ -240,54 +240,62 @@ class Accounts:
         while len(self._names) > len(self._sums):
             self._grow()
         self._moments[first : len(self._names)] = _NEVER
-        self._taken[theirs] = np.arange(self._next_taken, self._next_taken + len(theirs))
-        self._next_taken += len(theirs)
         slots[unknown] = [slot_of[accounts[i]] for i in unknown]
         return slots
-
-    def _held_slots(self) -> Bools:
-        """Which slots have an account."""
-        held = np.ones(len(self._names), dtype=np.bool_)
-        held[self._free] = False
-        return held
 
     def _grow(self) -> None:
         """Make twice the room, up to the bound; beyond, for the batch at hand."""
         held = len(self._sums)
         more = max(min(held, self.max_accounts - held), 1024)
-        arrays = (self._sums, self._labels, self._moments, self._taken)
-        self._sums, self._labels, self._moments, self._taken = (
-            np.concatenate([array, np.zeros((more, *array.shape[1:]), dtype=array.dtype)])
-            for array in arrays
+        self._sums, self._labels, self._moments = (
+            np.concatenate([array, np.zeros((more, *array.shape[1:]))])
+            for array in (self._sums, self._labels, self._moments)
         )
 
-    def _evict(self, at_least: int, keep: Ints) -> None:
-        """Evict accounts unseen for longest, a sixteenth at once: finding them reads all.
+    def _evict(self, count: int, at_hand: Ints) -> None:
+        """Evict so many of the accounts that were not seen for longest.
 
-        Of those unseen for equally long, the ones that were taken first. An account of the batch at
-        hand, in the slots to `keep`, stays, even if that exceeds the bound by the batch.
+        Those of the batch at hand, by slot, stay, even if that exceeds the bound by the batch.
         """
-        names, evictable = self._names, self._held_slots()
-        evictable[keep] = False
-        count = min(max(at_least, self.max_accounts // 16), int(evictable.sum()))
-        if not count:
-            return
-        seen = self._moments[: len(names), :, SEEN]
-        last = np.where(evictable, np.maximum(seen[:, 0], seen[:, 1]), np.inf)
-        latest = np.partition(last, count - 1)[count - 1]
-        oldest, equal = np.flatnonzero(last < latest), np.flatnonzero(last == latest)
-        first = np.argsort(self._taken[equal], kind="stable")[: count - len(oldest)]
-        oldest = np.concatenate([oldest, equal[first]])
-        freed = oldest.tolist()
+        wanted = 0
+        while count:
+            if self._looked >= len(self._names):
+                if count == wanted:  # none was found among all
+                    return
+                wanted = count
+                self._begin_to_look(max(count + len(at_hand), self.max_accounts // 16))
+            span = slice(self._looked, min(self._looked + _LOOK, len(self._names)))
+            seen = self._last_seen(span)
+            old = np.flatnonzero((seen <= self._unseen_since) & (seen > _NEVER)) + span.start
+            old = old[~np.isin(old, at_hand)]
+            self._looked = span.stop if len(old) <= count else int(old[count])
+            self._let_go(old[:count])
+            count -= len(old[:count])
+
+    def _begin_to_look(self, count: int) -> None:
+        """Look at all slots from the first on, for about so many that were not seen for longest."""
+        seen = self._last_seen(slice(0, len(self._names), len(self._names) // _SAMPLE + 1))
+        seen = seen[seen > _NEVER]
+        at = min(-(-count * len(seen) // max(len(self._slots), 1)), len(seen)) - 1
+        self._unseen_since = float(np.partition(seen, at)[at]) if len(seen) else np.inf
+        self._looked = 0
+
+    def _last_seen(self, slots: slice) -> Floats:
+        """When the account of each slot was seen last."""
+        seen = self._moments[slots, :, SEEN]
+        return np.maximum(seen[:, 0], seen[:, 1])
+
+    def _let_go(self, slots: Ints) -> None:
+        freed = slots.tolist()
         self._slots.remove(freed)
+        keep(self._frozen, slots)
         for slot in freed:
-            names[slot] = ""
+            self._names[slot] = ""
         self._free += freed
-        self._keep(oldest)
-        self._sums[oldest] = 0.0
-        self._labels[oldest] = 0.0
-        self._moments[oldest] = _NEVER
-        self.evicted += count
+        self._sums[slots] = 0.0
+        self._labels[slots] = 0.0
+        self._moments[slots] = _NEVER
+        self.evicted += len(freed)
 
 
 def _rounds(slots: Ints) -> list[Ints]:

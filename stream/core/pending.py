@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.plain import RESERVED, Frozen, Restored, Snapshot
+from stream.core.plain import RESERVED, Frozen, FrozenTexts, Restored, Snapshot, keep
 from stream.core.scored import Scored
 from stream.core.segments import Codes, columns
 from stream.core.slots import Slots
@@ -121,8 +121,8 @@ class Pending:
         self._early: OrderedDict[str, AnyLabel] = OrderedDict()
         self._met: list[AnyLabel] = []
         self._next = 0
-        self._frozen: dict[str, Frozen] = {}
-        """Of the arrays, where a snapshot is being taken."""
+        self._frozen: dict[str, Frozen | FrozenTexts] = {}
+        """Of arrays and texts, where a snapshot is being taken."""
         room = min(RESERVED, max_pending)
         self._allocate(room)
         self._slots = Slots(self._ids, room)
@@ -195,7 +195,7 @@ class Pending:
         places = self._slots.find([label.transaction_id for label in come])
         if self._frozen:
             written_to = np.array(places, dtype=np.int64)
-            self._keep(written_to[written_to >= 0], "numbers", "labelled", "frauds")
+            keep(self._frozen, written_to[written_to >= 0], "numbers", "labelled", "frauds")
         for label, slot in zip(come, places, strict=True):
             if slot < 0:
                 self._wait(label)
@@ -235,7 +235,7 @@ class Pending:
 
     def sent(self, slots: Ints, weights: Floats) -> None:
         """Remember with which weight labels just joined went to the training log, 0: not at all."""
-        self._keep(slots, "numbers")
+        keep(self._frozen, slots, "numbers")
         self._numbers[slots, _SENT] = weights
 
     def recent(self, transaction_id: str, most: int) -> list[Entry]:
@@ -289,8 +289,8 @@ class Pending:
         """Return the state, plain, the oldest first; one at a time: the one before is given up."""
         n = len(self._ids)
         first = self._next if n == self.max_pending else 0  # the oldest
-        rows = (first + np.arange(n)) % n if first else n
         waiting = [*self._met, *self._early.values()]
+        texts = {"ids": self._ids, "origins": self._origins, "destinations": self._destinations}
         arrays = {
             "numbers": self._numbers,
             "alerts": self._alerts,
@@ -299,25 +299,16 @@ class Pending:
             "codes": self._codes,
             "features": self._features,
         }
-        self._frozen = {name: Frozen(array, rows) for name, array in arrays.items()}
+        self._frozen = {
+            **{name: FrozenTexts(held, first) for name, held in texts.items()},
+            **{name: Frozen(array, n, first) for name, array in arrays.items()},
+        }
         return {
-            "ids": self._ids[first:] + self._ids[:first],
-            "origins": self._origins[first:] + self._origins[:first],
-            "destinations": self._destinations[first:] + self._destinations[:first],
             **self._frozen,
             "fields": list(self.fields),
             "early": [written(label).decode() for label in waiting],
             "counters": np.array([self.expired, self.unknown, self.repeated, self.corrected]),
         }
-
-    def _keep(self, slots: Ints, *names: str) -> None:
-        """Before rows are written to, of all arrays or of some: a snapshot that is being taken has
-        them as they are."""
-        for name in names or tuple(self._frozen):
-            if name in self._frozen:
-                self._frozen[name].keep(slots)
-                if self._frozen[name].done:
-                    del self._frozen[name]
 
     def restore(self, state: Restored) -> None:
         """Take over a snapshot: the newest of it, where the bound is lower now."""
@@ -355,7 +346,7 @@ class Pending:
             self._grow()
         if here.start < len(self._ids):  # it has been round
             gone = range(here.start, min(here.stop, len(self._ids)))
-            self._keep(np.array(gone))
+            keep(self._frozen, np.array(gone))
             self._slots.remove(gone)
             self.expired += int((~self._labelled[here]).sum())
 

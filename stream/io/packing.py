@@ -1,4 +1,7 @@
-"""Snapshots as the bytes of plain arrays, a piece at a time: numpy's `.npz`, never pickled."""
+"""Snapshots as the bytes of plain arrays and texts, a piece at a time, never pickled.
+
+An archive as numpy's `.npz`, with a member of JSON lines for each list of texts.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,18 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from stream.core.plain import Frozen, Snapshot
+from stream.core.plain import Frozen, FrozenTexts, Restored, Snapshot, parts
 
-TEXTS = ".texts"
-"""Ends the name of an array that holds texts."""
-_PIECE_BYTES = 524_288
-"""Bytes that are copied, and packed, in one go: other threads wait for as long."""
+_ARRAY, _TEXTS = ".npy", ".texts"
+"""End the names of members."""
+_PIECE_BYTES, _TEXT_BYTES = 524_288, 64
+"""Bytes that are copied, and packed, in one go, as other threads wait for as long; and those that a
+text takes in memory, wherever each may lie there."""
 _TEXTS_AT_ONCE = 1_000
 
 
 class Piece(NamedTuple):
-    """A part of an array: its name, the shape of the whole, and some rows; or all of its texts."""
+    """A part of an array or of a list of texts: its name, the shape of the whole, and some rows."""
 
     name: str
     shape: tuple[int, ...]
@@ -31,9 +35,9 @@ class Piece(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        """About what it takes when packed."""
+        """About what it takes in memory."""
         if isinstance(self.content, list):
-            return sum(map(len, self.content[:100])) * len(self.content) // 100
+            return _TEXT_BYTES * len(self.content)
         return self.content.nbytes
 
 
@@ -41,17 +45,17 @@ def pieces(of: Snapshot) -> Iterator[Piece]:
     """Yield a snapshot in parts, each of which is copied when it is asked for."""
     for name, value in of.items():
         if isinstance(value, Frozen):
-            count = max(_PIECE_BYTES // value.row_bytes, 1)
-            while True:  # an array without rows has a header, too
-                yield Piece(name, value.shape, value.take(count))
-                if value.done:
-                    break
+            for some in parts(value, max(_PIECE_BYTES // value.row_bytes, 1)):
+                yield Piece(name, value.shape, some)
+        elif isinstance(value, FrozenTexts):
+            for texts in parts(value, _PIECE_BYTES // _TEXT_BYTES):
+                yield Piece(name, (len(value),), texts)
         else:
-            yield Piece(name, np.shape(value), value)
+            yield Piece(name, (len(value),) if isinstance(value, list) else value.shape, value)
 
 
 class Packer:
-    """Writes pieces as `numpy.savez` does, and hands out the bytes in chunks.
+    """Writes arrays as `numpy.savez` does, texts as JSON, and hands out the bytes in chunks.
 
     Parameters
     ----------
@@ -61,7 +65,7 @@ class Packer:
     >>> packer = Packer(chunk_bytes=1_000_000)
     >>> packer.add(Piece("a", (2,), np.array([1]))), packer.add(Piece("a", (2,), np.array([2])))
     ([], [])
-    >>> np.load(io.BytesIO(packer.close()[0]))["a"].tolist()
+    >>> unpack(packer.close()[0])["a"].tolist()
     [1, 2]
     """
 
@@ -85,13 +89,14 @@ class Packer:
     def add(self, piece: Piece) -> list[bytes]:
         """Write a piece, those of one array one after another; return the chunks that are full."""
         if isinstance(piece.content, list):
-            lines = pack(piece.content)
-            self._open(piece.name + TEXTS, np.dtype(np.uint8), (sum(map(len, lines)),))
-            for line in lines:
+            self._open(piece.name + _TEXTS)
+            for line in packed_texts(piece.content):
                 self._member.write(line)
         else:
-            if piece.name != self._name:
-                self._open(piece.name, piece.content.dtype, piece.shape)
+            if self._open(piece.name + _ARRAY):
+                dtype, shape = piece.content.dtype.str, piece.shape
+                header = {"descr": dtype, "fortran_order": False, "shape": shape}
+                npy.write_array_header_1_0(self._member, header)
             flat = np.ascontiguousarray(piece.content).reshape(-1)
             self._member.write(flat.view(np.uint8).data)
         return self._chunks(self.chunk_bytes)
@@ -102,12 +107,14 @@ class Packer:
         self._archive.close()
         return self._chunks(1)
 
-    def _open(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    def _open(self, name: str) -> bool:
+        """Have a member of this name, and return whether it is new."""
+        if name == self._name:
+            return False
         self._member.close()
         self._name = name
-        self._member = self._archive.open(f"{name}.npy", "w", force_zip64=True)
-        header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-        npy.write_array_header_1_0(self._member, header)
+        self._member = self._archive.open(name, "w", force_zip64=True)
+        return True
 
     def _chunks(self, least: int) -> list[bytes]:
         waiting, chunks = self._out.waiting, []
@@ -135,19 +142,31 @@ class _Out(io.RawIOBase):
         return len(content)
 
 
-def pack(texts: Sequence[str]) -> list[bytes]:
-    """Return the bytes of texts, in pieces: JSON lists, one a line: as long as they are, whatever
+def packed_texts(texts: Sequence[str]) -> Iterator[bytes]:
+    r"""Yield the bytes of texts, in pieces: JSON lists, one a line: as long as they are, whatever
     is in them.
 
     An array of numpy's own text type is as wide as its longest text, and drops a NUL at the end.
 
-    >>> unpack(np.frombuffer(b"".join(pack(["a", "a\\0", "\\n"])), dtype=np.uint8))
-    ['a', 'a\\x00', '\\n']
+    >>> list(packed_texts(["a", "a\0", "\n"]))
+    [b'["a", "a\\u0000", "\\n"]\n']
     """
-    starts = range(0, len(texts), _TEXTS_AT_ONCE)
-    return [json.dumps(texts[at : at + _TEXTS_AT_ONCE]).encode() + b"\n" for at in starts]
+    for at in range(0, len(texts), _TEXTS_AT_ONCE):
+        yield json.dumps(texts[at : at + _TEXTS_AT_ONCE]).encode() + b"\n"
 
 
-def unpack(packed: NDArray[np.generic]) -> list[str]:
-    """Return the texts that `pack` was given, from its pieces one after the other."""
-    return [text for line in packed.tobytes().splitlines() for text in json.loads(line)]
+def unpack(packed: bytes) -> Restored:
+    """Return what a `Packer` was given, whole. Raises `ValueError`, `KeyError`, `OSError` or
+    `zipfile.BadZipFile` where it is none of it."""
+    found: dict[str, Any] = {}
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                if name.endswith(_TEXTS):
+                    found[name.removesuffix(_TEXTS)] = [
+                        text for line in member for text in json.loads(line)
+                    ]
+                else:
+                    array = npy.read_array(member, allow_pickle=False)
+                    found[name.removesuffix(_ARRAY)] = array
+    return found

@@ -1,7 +1,7 @@
 """Account state on the bus: snapshots of each partition, in chunks, in a compacted topic.
 
-A snapshot is plain arrays (numpy's `.npz`, never pickled), as they were at one moment between two
-batches, together with the positions of then. It is copied a little at a time (`core.plain.Frozen`),
+A snapshot is plain arrays and texts (`packing`, never pickled), as they were at one moment between
+two batches, with the positions of then. It is copied a little at a time (`core.plain.Frozen`),
 packed in the background, and goes out in chunks, a few with each commit of the batches that follow,
 so that nothing waits for it; its *manifest*, which comes last, makes it count. Two sets of keys
 take turns: the snapshot before stays whole until the next one is.
@@ -10,7 +10,6 @@ take turns: the snapshot before stays whole until the next one is.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 import secrets
@@ -30,7 +29,7 @@ from stream.core.detector import Shard
 from stream.core.plain import Snapshot
 from stream.io.background import Background
 from stream.io.bus import Message, Reader, TopicPartition, read_whole
-from stream.io.packing import TEXTS, Packer, Piece, pieces, unpack
+from stream.io.packing import Packer, Piece, pieces, unpack
 from stream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -42,14 +41,15 @@ Held = dict[bytes, tuple[str, bytes]]
 CHUNK_BYTES = 524_288
 _AT_ONCE = 2
 """Chunks that go out with one commit, and for which something is copied ahead of it."""
-_BYTES_PER_SECOND = 2_000_000
-"""A large state is saved less often: no more than so much is written, taken over time."""
+_BYTES_PER_SECOND, _SLOWLY = 2_000_000, 4_000_000
+"""A large state is saved less often: no more than so much is written, taken over time; and no more
+than so much while a snapshot is under way that takes its time."""
 _PARTS = ("features", "pending", "windows", "budget")
 _SHAPING_SETTINGS = (
     *("step_origin", "transaction_types", "half_lives_hours", "features", "window_seconds"),
     *("transactions_topic", "labels_topic", "decisions_topic"),
 )
-_LAYOUT = 3
+_LAYOUT = 4
 """Of the arrays: the next number where what they mean changes."""
 
 
@@ -190,18 +190,26 @@ class StateWriter:
         )
         self._under_way = _UnderWay(partition, begun, pieces(frozen(shard)), self._clock())
 
-    def go_on(self) -> None:
-        """Copy what the next chunks are made of, as far as those before are gone."""
+    def go_on(self, *, slowly: bool = False) -> None:
+        """Copy what the next chunks are made of, as far as those before are gone.
+
+        Slowly, where somebody waits for what is done in between: not all of it one after the other.
+        """
         on = self._under_way
         if on is None:
             return
         room = (_AT_ONCE - len(on.packing) - len(on.packed)) * CHUNK_BYTES
+        if slowly:
+            due = int((self._clock() - on.begun_at) * _SLOWLY) + CHUNK_BYTES
+            room = min(room, due - on.copied_bytes)
         while room > 0 and not on.copied:
             piece = next(on.pieces, None)
             on.copied = piece is None
             work = on.packer.close if piece is None else partial(on.packer.add, piece)
             on.packing.append(self._packing.submit(work))
-            room -= 0 if piece is None else piece.size_bytes
+            size = 0 if piece is None else piece.size_bytes
+            on.copied_bytes += size
+            room -= size
 
     def messages(self) -> list[Message]:
         """Return what goes out with the next commit, and count it as gone."""
@@ -246,6 +254,7 @@ class _UnderWay:
     """Chunks that go out next."""
     copied: bool = False
     """Whether the last piece was copied."""
+    copied_bytes: int = 0
     chunks: int = 0
     """That have gone out."""
 
@@ -324,13 +333,7 @@ def frozen(shard: Shard) -> Snapshot:
 
 def unpack_shard(content: bytes, shard: Shard) -> None:
     """Have an empty shard take over what `pack_shard` returned."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        state: dict[str, Any] = {
-            name.removesuffix(TEXTS): (
-                unpack(arrays[name]) if name.endswith(TEXTS) else arrays[name]
-            )
-            for name in arrays.files
-        }
+    state = unpack(content)
     for part in _PARTS:
         names = [name for name in state if name.startswith(f"{part}/")]
         getattr(shard, part).restore({name.removeprefix(f"{part}/"): state[name] for name in names})

@@ -461,7 +461,7 @@ class Worker:
             self._store.put_live(live)
         for partition in self._states.due() if self._sound else ():
             self._begin_snapshot(partition)
-        self._states.go_on()
+        self._states.go_on(slowly=self._is_live())
         seconds = self.settings.checkpoint_seconds
         due = now or clock - self._saved_at >= seconds
         if not (self._checkpoint and self._sound and due):

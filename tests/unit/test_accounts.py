@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.core import accounts as accounts_module
 from stream.core.accounts import (
     AMOUNT,
     COUNT,
@@ -209,8 +210,12 @@ def test_going_on_from_a_snapshot_equals_going_on(before: list, told: list, afte
         assert np.array_equal(mine, theirs)
 
 
-def test_who_is_evicted_is_the_same_after_a_restore() -> None:
+@pytest.mark.parametrize("look", [1, 3, 4_096])
+def test_who_is_evicted_is_the_same_after_a_restore(
+    look: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also of those unseen for equally long, in slots that were taken before."""
+    monkeypatch.setattr(accounts_module, "_LOOK", look)
     rng = np.random.default_rng(1)
     batches = [
         [(f"C{n}", int(n) % 2, hour * 3600, float(n)) for n in rng.integers(0, 60, 5)]
@@ -226,6 +231,54 @@ def test_who_is_evicted_is_the_same_after_a_restore() -> None:
             assert np.array_equal(mine, theirs)
         assert len(straight) == len(resumed) <= 16
     assert straight.evicted == resumed.evicted > 40
+
+
+def test_of_many_the_longest_unseen_sixteenth_goes_one_as_each_new_one_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where only some of the slots tell how long that is, and few are looked through at a time."""
+    monkeypatch.setattr(accounts_module, "_SAMPLE", 400)
+    monkeypatch.setattr(accounts_module, "_LOOK", 64)
+    accounts = Accounts([1.0], 1_600)
+    order = np.random.default_rng(2).permutation(1_600).tolist()
+    observe(accounts, [(f"{name}", 0, 0, 1.0) for name in range(1_600)])
+    for time, name in enumerate(order, 1):
+        observe(accounts, [(f"{name}", 0, time, 1.0)])
+    for count in range(1, 81):
+        observe(accounts, [(f"new {count}", 0, 2_000, 1.0)])
+        assert (len(accounts), accounts.evicted) == (1_600, count)
+    names = set(whole(accounts.snapshot())["names"])
+    gone = [place for place, name in enumerate(order) if f"{name}" not in names]
+    assert len(gone) == 80
+    assert max(gone) < 130  # a sixteenth are 100, give or take that a quarter was asked
+    assert all(f"new {count}" in names for count in range(1, 81))
+
+
+def test_those_of_the_batch_at_hand_stay_however_long_they_were_not_seen() -> None:
+    accounts = Accounts([1.0], 32)
+    observe(accounts, [(f"{name}", 0, name, 1.0) for name in range(32)])
+    late = [(f"{name}", 0, 0, 1.0) for name in range(10)]
+    observe(accounts, [*late, *((f"new {i}", 0, 40, 1.0) for i in range(3))])
+    names = set(whole(accounts.snapshot())["names"])
+    assert {f"{name}" for name in range(32)} - names == {"10", "11", "12"}
+    observe(accounts, [(f"more {i}", 0, 41, 1.0) for i in range(100)])
+    assert len(accounts) == 100  # by the batch
+    observe(accounts, [("one", 0, 42, 1.0)])
+    assert len(accounts) == 32
+
+
+def test_where_the_bound_is_lower_now_the_longest_unseen_go_with_the_next_batch() -> None:
+    before, now = Accounts([1.0], 1_000), Accounts([1.0], 100)
+    observe(before, [(f"{name}", 0, name, 1.0) for name in range(1_000)])
+    now.restore(whole(before.snapshot()))
+    observe(now, [("new", 0, 1_000, 1.0)])
+    assert set(whole(now.snapshot())["names"]) == {"", "new", *(f"{n}" for n in range(901, 1_000))}
+    again = Accounts([1.0], 100)
+    again.restore(whole(now.snapshot()))
+    rows = [("new", 0, 1_001, 1.0), ("990", 0, 1_001, 1.0), ("3", 0, 1_001, 1.0)]
+    for mine, theirs in zip(observe(now, rows), observe(again, rows), strict=True):
+        assert np.array_equal(mine, theirs)
+    assert len(now) == len(again) == 100
 
 
 def test_of_those_unseen_for_equally_long_the_one_taken_first_goes() -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.plain import RESERVED, Frozen, FrozenTexts, Restored, Snapshot, keep
+from stream.core.plain import RESERVED, Columns, FrozenTable, Restored, Snapshot
 from stream.core.slots import Slots, ranks
 
 Floats = NDArray[np.float64]
@@ -26,8 +26,11 @@ SEEN, LABELLED, FRAUD, RUN = 0, 1, 2, 3
 _NEVER = -np.inf
 _NOTHING = 1e-9
 """Decayed frauds, of the longest half-life, that are as good as none."""
-_SAMPLE, _LOOK = 4_096, 4_096
-"""Slots that tell from when on accounts were seen lately, and slots looked through at a time."""
+_SPANS, _TOGETHER = 512, 16
+"""Of slots that tell how long accounts were not seen, and as many in each: they lie together in
+memory, and most of it is far from the processor."""
+_LOOK = 4_096
+"""Slots looked through at a time for one to evict."""
 
 
 class History(NamedTuple):
@@ -65,8 +68,8 @@ class Accounts:
         self.half_lives_seconds = 3600.0 * np.asarray(half_lives_hours, dtype=np.float64)
         self.max_accounts = max_accounts
         self.evicted = 0
-        self._frozen: dict[str, Frozen | FrozenTexts] = {}
-        """Of arrays and names, where a snapshot is being taken."""
+        self._frozen = FrozenTable({}, 0)
+        """What a snapshot is being taken of."""
         self.observed: list[str] = []
         """The names of those observed last, as they are held here: who keeps many of them keeps
         one text of each."""
@@ -86,7 +89,7 @@ class Accounts:
         slots = self._slots_of(accounts)
         names = self._names
         self.observed = [names[slot] for slot in slots.tolist()]
-        keep(self._frozen, slots, "sums", "moments")
+        self._frozen.keep(slots)
         n = len(slots)
         sums, labels = np.empty((n, *self._sums.shape[1:])), np.empty((n, *self._labels.shape[1:]))
         ages = np.empty((n, *self._moments.shape[1:]))
@@ -165,7 +168,7 @@ class Accounts:
         slots = self._found(accounts)
         events = np.flatnonzero(slots >= 0)
         slots = slots[events]
-        keep(self._frozen, slots, "labels", "moments")
+        self._frozen.keep(slots)
         for rows in _rounds(slots):
             yield slots[rows], events[rows]
 
@@ -183,11 +186,15 @@ class Accounts:
 
         Slot by slot, those without an account as well: who is evicted next is told by slots.
         """
-        arrays = {"sums": self._sums, "labels": self._labels, "moments": self._moments}
-        frozen = {name: Frozen(array, len(self._names)) for name, array in arrays.items()}
-        self._frozen = {"names": FrozenTexts(self._names), **frozen}
+        columns: Columns = {
+            "names": self._names,
+            "sums": self._sums,
+            "labels": self._labels,
+            "moments": self._moments,
+        }
+        self._frozen = FrozenTable(columns, len(self._names))
         return {
-            **self._frozen,
+            **self._frozen.columns,
             "free": np.array(self._free, dtype=np.int64),
             "unseen_since": np.array(self._unseen_since),
             "looked": np.array([self._looked, self.evicted]),
@@ -230,7 +237,7 @@ class Accounts:
             self._evict(len(self._slots) + len(new) - self.max_accounts, slots[slots >= 0])
         first = len(self._names)
         theirs = [self._free.pop() for _ in range(min(len(new), len(self._free)))]
-        keep(self._frozen, np.array(theirs, dtype=np.int64))
+        self._frozen.keep(np.array(theirs, dtype=np.int64))
         for account, slot in zip(new, theirs, strict=False):
             self._names[slot] = account
         self._names += list(new)[len(theirs) :]
@@ -274,13 +281,15 @@ class Accounts:
 
     def _begin_to_look(self, count: int) -> None:
         """Look at all slots from the first on, for about so many that were not seen for longest."""
-        seen = self._last_seen(slice(0, len(self._names), len(self._names) // _SAMPLE + 1))
+        spans = np.arange(0, len(self._names), max(len(self._names) // _SPANS, _TOGETHER))
+        sample = (spans[:, None] + np.arange(_TOGETHER)).ravel()
+        seen = self._last_seen(sample[sample < len(self._names)])
         seen = seen[seen > _NEVER]
         at = min(-(-count * len(seen) // max(len(self._slots), 1)), len(seen)) - 1
         self._unseen_since = float(np.partition(seen, at)[at]) if len(seen) else np.inf
         self._looked = 0
 
-    def _last_seen(self, slots: slice) -> Floats:
+    def _last_seen(self, slots: slice | Ints) -> Floats:
         """When the account of each slot was seen last."""
         seen = self._moments[slots, :, SEEN]
         return np.maximum(seen[:, 0], seen[:, 1])
@@ -288,7 +297,7 @@ class Accounts:
     def _let_go(self, slots: Ints) -> None:
         freed = slots.tolist()
         self._slots.remove(freed)
-        keep(self._frozen, slots)
+        self._frozen.keep(slots)
         for slot in freed:
             self._names[slot] = ""
         self._free += freed

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.plain import RESERVED, Frozen, FrozenTexts, Restored, Snapshot, keep
+from stream.core.plain import RESERVED, Columns, FrozenTable, Restored, Snapshot
 from stream.core.scored import Scored
 from stream.core.segments import Codes, columns
 from stream.core.slots import Slots
@@ -121,8 +121,8 @@ class Pending:
         self._early: OrderedDict[str, AnyLabel] = OrderedDict()
         self._met: list[AnyLabel] = []
         self._next = 0
-        self._frozen: dict[str, Frozen | FrozenTexts] = {}
-        """Of arrays and texts, where a snapshot is being taken."""
+        self._frozen = FrozenTable({}, 0)
+        """What a snapshot is being taken of."""
         room = min(RESERVED, max_pending)
         self._allocate(room)
         self._slots = Slots(self._ids, room)
@@ -193,9 +193,7 @@ class Pending:
         labelled_at = self._numbers[:, _LABELLED_AT]
         come = [*self._met, *labels]
         places = self._slots.find([label.transaction_id for label in come])
-        if self._frozen:
-            written_to = np.array(places, dtype=np.int64)
-            keep(self._frozen, written_to[written_to >= 0], "numbers", "labelled", "frauds")
+        self._frozen.keep(np.array([place for place in places if place >= 0], dtype=np.int64))
         for label, slot in zip(come, places, strict=True):
             if slot < 0:
                 self._wait(label)
@@ -235,7 +233,7 @@ class Pending:
 
     def sent(self, slots: Ints, weights: Floats) -> None:
         """Remember with which weight labels just joined went to the training log, 0: not at all."""
-        keep(self._frozen, slots, "numbers")
+        self._frozen.keep(slots)
         self._numbers[slots, _SENT] = weights
 
     def recent(self, transaction_id: str, most: int) -> list[Entry]:
@@ -290,8 +288,10 @@ class Pending:
         n = len(self._ids)
         first = self._next if n == self.max_pending else 0  # the oldest
         waiting = [*self._met, *self._early.values()]
-        texts = {"ids": self._ids, "origins": self._origins, "destinations": self._destinations}
-        arrays = {
+        columns: Columns = {
+            "ids": self._ids,
+            "origins": self._origins,
+            "destinations": self._destinations,
             "numbers": self._numbers,
             "alerts": self._alerts,
             "labelled": self._labelled,
@@ -299,12 +299,9 @@ class Pending:
             "codes": self._codes,
             "features": self._features,
         }
-        self._frozen = {
-            **{name: FrozenTexts(held, first) for name, held in texts.items()},
-            **{name: Frozen(array, n, first) for name, array in arrays.items()},
-        }
+        self._frozen = FrozenTable(columns, n, first)
         return {
-            **self._frozen,
+            **self._frozen.columns,
             "fields": list(self.fields),
             "early": [written(label).decode() for label in waiting],
             "counters": np.array([self.expired, self.unknown, self.repeated, self.corrected]),
@@ -346,7 +343,7 @@ class Pending:
             self._grow()
         if here.start < len(self._ids):  # it has been round
             gone = range(here.start, min(here.stop, len(self._ids)))
-            keep(self._frozen, np.array(gone))
+            self._frozen.keep(np.array(gone))
             self._slots.remove(gone)
             self.expired += int((~self._labelled[here]).sum())
 

@@ -15,83 +15,100 @@ rows that are written to, and growing would have everybody wait for a copy."""
 
 Array = NDArray[Any]
 Ints = NDArray[np.int64]
+Columns = Mapping[str, Array | list[str]]
 
 
-class _Rows(ABC):
-    """What `Frozen` and `FrozenTexts` have in common: which rows, and which are put aside."""
+class FrozenTable:
+    """Columns of one length as they are now, handed out bit by bit while they are written to.
 
-    def __init__(self, rows: int, first: int) -> None:
-        self._rows, self._first = rows, first
-        self._where = np.zeros(rows, dtype=np.int32)
-        """By place: the how manyth to be put aside, from 1; takes memory as it is written to."""
-        self._aside = 0
-        self._taken = 0
-
-    def __len__(self) -> int:
-        return self._rows
-
-    @property
-    def done(self) -> bool:
-        """Whether all was handed out."""
-        return self._taken == self._rows
-
-    def keep(self, rows: Ints) -> None:
-        """Put these rows aside, as far as they are still to be handed out."""
-        if self.done:
-            return
-        places = rows - self._first
-        places[places < 0] += self._rows
-        places = np.unique(places[(places >= self._taken) & (places < self._rows)])
-        places = places[self._where[places] == 0]
-        if len(places):
-            self._put_aside((self._first + places) % self._rows)
-            self._where[places] = np.arange(self._aside + 1, self._aside + len(places) + 1)
-            self._aside += len(places)
-
-    def _next(self, count: int) -> tuple[slice, Array, Array]:
-        """Rows to hand out, which of them were put aside, and the how manyth each of those was."""
-        start = (self._first + self._taken) % max(self._rows, 1)
-        count = min(count, self._rows - self._taken, self._rows - start)
-        where = self._where[self._taken : self._taken + count]
-        self._taken += count
-        if self.done:  # let go of what nobody needs any more
-            self._where = self._where[:0].copy()
-        kept = np.flatnonzero(where)
-        return slice(start, start + count), kept, where[kept] - 1
-
-    @abstractmethod
-    def _put_aside(self, rows: Ints) -> None: ...
-
-
-class Frozen(_Rows):
-    """Rows of an array as they are now, handed out a slice at a time while the array is written to.
-
-    Copying all rows at once would hold up whoever waits for it. Whoever writes to the array says so
-    just before (`keep`): rows that were not handed out yet are put aside then, as they were.
+    Copying all rows at once would hold up whoever waits for it. Whoever writes to the columns says
+    so just before (`keep`): rows that were not handed out yet are put aside then, as they were.
 
     Parameters
     ----------
-    array
-        Shape (n, ...). One that takes its place later is no concern of this.
+    columns
+        Arrays, shape (n, ...), and lists of texts, by name. What takes the place of one later is no
+        concern of this.
     rows
-        How many of its rows, from the first: those behind them are no concern of this either.
+        How many of their rows, from the first: those behind them are no concern of this either.
     first
         The row that is handed out first, where they are a ring.
 
     Examples
     --------
-    >>> array = np.arange(4)
-    >>> frozen = Frozen(array, 3)
-    >>> frozen.take(1).tolist()
+    >>> numbers, names = np.arange(4), ["a", "b", "c", "d"]
+    >>> frozen = FrozenTable({"numbers": numbers, "names": names}, 3)
+    >>> frozen.columns["numbers"].take(1).tolist()
     [0]
     >>> frozen.keep(np.array([0, 2, 3]))
-    >>> array[:] = -1
-    >>> frozen.take(9).tolist()
-    [-1, 2]
+    >>> numbers[:] = -1
+    >>> names[:] = ["changed"] * 4
+    >>> frozen.columns["numbers"].take(9).tolist(), frozen.columns["names"].take(2)
+    ([-1, 2], ['a', 'changed'])
     """
 
-    def __init__(self, array: Array, rows: int, first: int = 0) -> None:
-        super().__init__(rows, first)
+    def __init__(self, columns: Columns, rows: int, first: int = 0) -> None:
+        self.rows, self.first = rows, first
+        self.where = np.zeros(rows, dtype=np.int32)
+        """By place: the how manyth to be put aside, from 1; takes memory as it is written to."""
+        self.aside = 0
+        """Rows that were put aside."""
+        self.columns = {
+            name: FrozenTexts(self, column) if isinstance(column, list) else Frozen(self, column)
+            for name, column in columns.items()
+        }
+
+    def keep(self, rows: Ints) -> None:
+        """Put these rows aside, as far as they are still to be handed out."""
+        waiting = [column for column in self.columns.values() if not column.done]
+        if not waiting:
+            self.columns = {}
+            return
+        places = rows - self.first
+        places[places < 0] += self.rows
+        places = np.unique(places[places < self.rows])
+        places = places[self.where[places] == 0]
+        if len(places):
+            for column in waiting:
+                column.put_aside((self.first + places) % self.rows)
+            self.where[places] = np.arange(self.aside + 1, self.aside + len(places) + 1)
+            self.aside += len(places)
+
+
+class _Column(ABC):
+    """What `Frozen` and `FrozenTexts` have in common: how far they were handed out."""
+
+    def __init__(self, table: FrozenTable) -> None:
+        self._table = table
+        self._taken = 0
+
+    def __len__(self) -> int:
+        return self._table.rows
+
+    @property
+    def done(self) -> bool:
+        """Whether all was handed out."""
+        return self._taken == len(self)
+
+    def _next(self, count: int) -> tuple[slice, Ints, Array]:
+        """Rows to hand out, which of them were put aside, and the how manyth each of those was."""
+        start = (self._table.first + self._taken) % max(len(self), 1)
+        count = min(count, len(self) - self._taken, len(self) - start)
+        where = self._table.where[self._taken : self._taken + count]
+        self._taken += count
+        kept = np.flatnonzero(where)
+        return slice(start, start + count), kept, where[kept] - 1
+
+    @abstractmethod
+    def put_aside(self, rows: Ints) -> None:
+        """Put rows aside, behind those before."""
+
+
+class Frozen(_Column):
+    """A column of a `FrozenTable` that is an array."""
+
+    def __init__(self, table: FrozenTable, array: Array) -> None:
+        super().__init__(table)
         self._array = array
         # Filled from its begin on. Memory is taken as it is written to, and were every row put
         # aside at a place of its own, each would take a page.
@@ -100,7 +117,7 @@ class Frozen(_Rows):
     @property
     def shape(self) -> tuple[int, ...]:
         """Of all that is handed out."""
-        return (self._rows, *self._array.shape[1:])
+        return (len(self), *self._array.shape[1:])
 
     @property
     def row_bytes(self) -> int:
@@ -112,27 +129,19 @@ class Frozen(_Rows):
         rows, kept, where = self._next(count)
         found: Array = self._array[rows].copy()
         found[kept] = self._old[where]
-        if self.done:
+        if self.done:  # let go of what nobody needs any more
             self._array, self._old = self._array[:0], self._old[:0].copy()
         return found
 
-    def _put_aside(self, rows: Ints) -> None:
-        self._old[self._aside : self._aside + len(rows)] = self._array[rows]
+    def put_aside(self, rows: Ints) -> None:
+        self._old[self._table.aside : self._table.aside + len(rows)] = self._array[rows]
 
 
-class FrozenTexts(_Rows):
-    """The same of a list of texts.
+class FrozenTexts(_Column):
+    """A column of a `FrozenTable` that is a list of texts."""
 
-    >>> texts = ["a", "b", "c"]
-    >>> frozen = FrozenTexts(texts, first=2)
-    >>> frozen.keep(np.array([0]))
-    >>> texts[0] = "d"
-    >>> frozen.take(1), frozen.take(9)
-    (['c'], ['a', 'b'])
-    """
-
-    def __init__(self, texts: list[str], first: int = 0) -> None:
-        super().__init__(len(texts), first)
+    def __init__(self, table: FrozenTable, texts: list[str]) -> None:
+        super().__init__(table)
         self._texts = texts
         self._old: list[str] = []
 
@@ -146,17 +155,8 @@ class FrozenTexts(_Rows):
             self._texts, self._old = [], []
         return found
 
-    def _put_aside(self, rows: Ints) -> None:
+    def put_aside(self, rows: Ints) -> None:
         self._old += [self._texts[row] for row in rows.tolist()]
-
-
-def keep(frozen: dict[str, Frozen | FrozenTexts], rows: Ints, *names: str) -> None:
-    """Before rows are written to, of all that is frozen or of some: have them put aside."""
-    for name in names or tuple(frozen):
-        if name in frozen:
-            frozen[name].keep(rows)
-            if frozen[name].done:
-                del frozen[name]
 
 
 Snapshot = Mapping[str, NDArray[np.generic] | list[str] | Frozen | FrozenTexts]

@@ -1,7 +1,7 @@
 """Account state on the bus: snapshots of each partition, in chunks, in a compacted topic.
 
 A snapshot is plain arrays and texts (`packing`, never pickled), as they were at one moment between
-two batches, with the positions of then. It is copied a little at a time (`core.plain.Frozen`),
+two batches, with the positions of then. It is copied a little at a time (`core.plain.FrozenTable`),
 packed in the background, and goes out in chunks, a few with each commit of the batches that follow,
 so that nothing waits for it; its *manifest*, which comes last, makes it count. Two sets of keys
 take turns: the snapshot before stays whole until the next one is.

@@ -237,7 +237,8 @@ def test_of_many_the_longest_unseen_sixteenth_goes_one_as_each_new_one_comes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where only some of the slots tell how long that is, and few are looked through at a time."""
-    monkeypatch.setattr(accounts_module, "_SAMPLE", 400)
+    monkeypatch.setattr(accounts_module, "_SPANS", 100)
+    monkeypatch.setattr(accounts_module, "_TOGETHER", 4)
     monkeypatch.setattr(accounts_module, "_LOOK", 64)
     accounts = Accounts([1.0], 1_600)
     order = np.random.default_rng(2).permutation(1_600).tolist()

@@ -188,8 +188,9 @@ class BoostedTrees(base.Classifier):
         self.fits += 1
         n = self._held
         names, scores = tuple(self._columns), None
-        # Copies: what is kept goes on changing while the trees are fitted elsewhere.
-        features, frauds = self._features[:n].copy(), self._frauds[:n].copy()
+        # While the trees are fitted elsewhere, labels are corrected. Features stay as they are, and
+        # are too many to be copied while others wait.
+        features, frauds = self._features[:n], self._frauds[:n].copy()
         if self.strategy == "hard":  # by the trees in force, or all alike
             scores = self.probabilities(names, features)
         fit = Fit(
@@ -222,8 +223,11 @@ class BoostedTrees(base.Classifier):
     def _keep(self, row: Rows | list[float], is_fraud: bool, weight: float) -> None:
         if self._held == self.max_examples:  # the oldest eighth goes at once
             left = self.max_examples - max(self.max_examples // 8, 1)
-            for array in (self._features, self._frauds, self._weights):
+            for array in (self._frauds, self._weights):
                 array[:left] = array[self._held - left : self._held]
+            kept = np.empty_like(self._features)
+            kept[:left] = self._features[self._held - left : self._held]
+            self._features = kept  # a fit that is under way has the array before
             self._held = left
         if self._held == len(self._frauds):
             size = (min(2 * self._held, self.max_examples),)

@@ -58,7 +58,8 @@ _PLENTY = 500
 """Where the group has so many records at once, it is behind, and what it has is enough."""
 _FOLLOWED_AT_ONCE = 200
 """Records of the other inputs that a poll returns at least, where they are there. While the group
-gives some, it returns no more than twice as many as those."""
+gives some, it returns a quarter more than those at most: what comes meanwhile waits for all that
+has piled up in a pause."""
 _IDLE_SECONDS = 0.1
 """A group that has given nothing for so long gives none for now."""
 _ON_THEIR_WAY = 3
@@ -234,7 +235,8 @@ class KafkaGroupConsumer:
         polled += fresh
         now = time.monotonic()
         if gave := of_group + len(fresh):
-            self._gave_at, self._followed_at_once = now, max(_FOLLOWED_AT_ONCE, 2 * gave)
+            self._gave_at = now
+            self._followed_at_once = max(_FOLLOWED_AT_ONCE, gave + gave // 4)
         elif now > self._gave_at + _IDLE_SECONDS:  # more at a time: labels may come in bulk
             more = 2 * self._followed_at_once
             self._followed_at_once = min(more, max(max_records, _FOLLOWED_AT_ONCE))

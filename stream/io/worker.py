@@ -133,8 +133,11 @@ class Worker:
         self._live_until = 0.0
         self._told = (0, 0.0)
         """Examples, and processor time of learning them, that the budget knows of."""
-        self._uncommitted: tuple[Batch, Outcome, list[Alert]] | None = None
-        """What was handled and sent last, where its commit waits for the next poll."""
+        self._uncommitted: (
+            tuple[Batch, Outcome, list[Alert], Mapping[TopicPartition, int]] | None
+        ) = None
+        """What was handled and sent last, with positions, where its commit waits for the next
+        poll."""
         self._sound = True
         """Whether the state in memory is that of the committed positions."""
         self._positions: dict[TopicPartition, int] = {}
@@ -205,7 +208,7 @@ class Worker:
         if batch:
             self._handle(batch)
         elif self._states.ready():
-            self._commit([], {})
+            self._commit_state()
         wait_seconds = 0.0 if batch or self._unlearned else 0.1
         busy = bool(self._read(wait_seconds) or batch)
         self._silent_polls = 0 if busy else self._silent_polls + (wait_seconds > 0.0)
@@ -273,11 +276,12 @@ class Worker:
         try:
             outcome = handle(self.detector, batch, decided=decided)
             outputs = self._outputs.messages(outcome, self._positions, self.detector.state())
-            self._consumer.send(outputs)
+            chunks, owners = self._state()
+            self._consumer.send([*outputs, *chunks])
         except (CommitLost, BusUnavailable) as lost:
             self._lost(lost)
             return
-        self._uncommitted = batch, outcome, alerts
+        self._uncommitted = batch, outcome, alerts, {**owners, **outcome.positions}
         if not self._consumer.has_sent():
             self._commit_handled()
 
@@ -285,10 +289,9 @@ class Worker:
         """Commit what was handled and sent, if that is still to be done."""
         if self._uncommitted is None:
             return
-        (batch, outcome, alerts), self._uncommitted = self._uncommitted, None
+        (batch, outcome, alerts, positions), self._uncommitted = self._uncommitted, None
         owned = self._consumer.assignment()  # what went meanwhile is decided anew by others
-        positions = {s: at for s, at in outcome.positions.items() if s.partition in owned}
-        ends = self._commit([], positions)
+        ends = self._commit({s: at for s, at in positions.items() if s.partition in owned})
         if ends is None:
             return
         self.reporting.count(outcome)
@@ -332,17 +335,30 @@ class Worker:
         self._told = learned
         self.detector.thinning = self._learning.thinning
 
-    def _commit(
-        self, outputs: Sequence[Message], positions: Mapping[TopicPartition, int]
-    ) -> Mapping[TopicPartition, int] | None:
-        """Commit outputs and a few chunks of state; None where it was lost, and state with it."""
-        chunks = self._states.messages()
-        # Who commits a position must own its partition: so must who writes its state.
-        owners = {s: self._positions[s] for c in chunks for s in self._inputs(c.partition)}
+    def _commit_state(self) -> None:
+        """Commit a few chunks of state alone."""
         try:
-            if chunks:  # what a snapshot stands at is committed before others can find it
-                self._consumer.settle()
-            ends = self._consumer.commit([*outputs, *chunks], {**owners, **positions})
+            chunks, owners = self._state()
+            self._consumer.send(chunks)
+        except (CommitLost, BusUnavailable) as lost:
+            self._lost(lost)
+            return
+        self._commit(owners)
+
+    def _state(self) -> tuple[list[Message], Mapping[TopicPartition, int]]:
+        """Chunks of state to send, and positions to commit with them: who commits a position must
+        own its partition, so must who writes its state."""
+        chunks = self._states.messages()
+        if chunks and not self._states.waiting:
+            self._consumer.settle()  # what a snapshot stands at is there before its manifest
+        return chunks, {s: self._positions[s] for c in chunks for s in self._inputs(c.partition)}
+
+    def _commit(
+        self, positions: Mapping[TopicPartition, int]
+    ) -> Mapping[TopicPartition, int] | None:
+        """Commit what was sent, and positions; None where it was lost, and state with it."""
+        try:
+            ends = self._consumer.commit([], positions)
         except (CommitLost, BusUnavailable) as lost:
             self._lost(lost)
             return None
@@ -489,7 +505,7 @@ class Worker:
         while self._sound and self._states.waiting and time.monotonic() < until:
             self._states.go_on()
             if self._states.ready(max(0.0, until - time.monotonic())):
-                self._commit([], {})
+                self._commit_state()
 
     def _save_model(self, checkpoint: Checkpoint) -> None:
         """Write a snapshot; where that fails the one before stays, and work goes on."""

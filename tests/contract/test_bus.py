@@ -481,7 +481,7 @@ def test_plenty_of_another_input_does_not_hold_up_what_comes_meanwhile(bus: Bus)
     assert len(seen) < 5000
 
 
-def test_after_a_pause_another_input_gives_no_more_than_twice_as_many(bus: Bus) -> None:
+def test_after_a_pause_another_input_gives_a_quarter_more_at_most(bus: Bus) -> None:
     """Alerts wait for all that a poll returns, and labels are most of what has piled up."""
     consumer, transactions, labels = of_two_inputs(bus)
     bus.publish(*numbered(labels, 5000), *numbered(transactions, 300))
@@ -491,7 +491,7 @@ def test_after_a_pause_another_input_gives_no_more_than_twice_as_many(bus: Bus) 
     assert sum(each[transactions] for each in polls) == 300
     for before, after in itertools.pairwise(polls):
         if given := before[transactions]:
-            assert after[labels] <= max(200, 2 * given)
+            assert after[labels] <= max(200, given * 5 // 4)
 
 
 @pytest.mark.parametrize("exactly_once", [True, False])

@@ -108,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     root = argparse.ArgumentParser(
         prog="weir-produce",
+        allow_abbrev=False,
         description="Put transactions, and later their labels, on the bus.",
         epilog="Exit codes: 0 done, or stopped by SIGTERM; 1 failure; 2 usage or settings; "
         "130 stopped by SIGINT. Topics, partitions and keys come from WEIR_* settings.",
@@ -115,6 +116,7 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(dest="source", required=True, metavar="SOURCE")
     paysim = commands.add_parser(
         "paysim",
+        allow_abbrev=False,
         help="the generator: mobile money after the published PaySim calibration",
         description="Generate mobile money transactions with fraud, seeded. Goes on for ever "
         "unless --days or --transactions is given. The same flags give the same stream; so "
@@ -123,6 +125,7 @@ def parser() -> argparse.ArgumentParser:
     _generator_flags(paysim)
     replay = commands.add_parser(
         "replay",
+        allow_abbrev=False,
         help="a table: the rows of a CSV file",
         description="Replay the rows of a CSV file (also .gz, .bz2, .zip, .xz, .zst), which must "
         "be in event-time order.",

@@ -476,6 +476,7 @@ def _to_write(text: str) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="weir",
+        allow_abbrev=False,
         description=str(journey).splitlines()[0],
         epilog=EXITS + "\nEvery setting is also read from the environment, as WEIR_<NAME>.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -485,6 +486,7 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, run: Callable[[Settings, argparse.Namespace], int], about: str) -> Any:
         sub = commands.add_parser(
             name,
+            allow_abbrev=False,  # --bus, where a command has none, would be --bus-patience-seconds
             help=about,
             description=about,
             epilog=EXITS,

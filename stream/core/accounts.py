@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.plain import RESERVED, Columns, FrozenTable, Restored, Snapshot
+from stream.core.plain import RESERVED, FrozenTable, Restored, Snapshot
 from stream.core.slots import Slots, ranks
 
 Floats = NDArray[np.float64]
@@ -60,16 +60,16 @@ class Accounts:
     half_lives_hours
         The half-lives, H of them.
     max_accounts
-        Accounts held at most; beyond, those that were not seen for longest are evicted: the longest
-        unseen sixteenth, one after the other as room is needed, then the sixteenth of then.
+        Accounts held at most; beyond, one is evicted for each that comes: of the sixteenth that was
+        not seen for longest the next in turn, slot by slot.
     """
 
     def __init__(self, half_lives_hours: Sequence[float], max_accounts: int) -> None:
         self.half_lives_seconds = 3600.0 * np.asarray(half_lives_hours, dtype=np.float64)
         self.max_accounts = max_accounts
         self.evicted = 0
-        self._frozen = FrozenTable({}, 0)
-        """What a snapshot is being taken of."""
+        self._frozen, self._frozen_names = FrozenTable({}, 0), FrozenTable({}, 0)
+        """What a snapshot is being taken of; names change seldom."""
         self.observed: list[str] = []
         """The names of those observed last, as they are held here: who keeps many of them keeps
         one text of each."""
@@ -186,18 +186,15 @@ class Accounts:
 
         Slot by slot, those without an account as well: who is evicted next is told by slots.
         """
-        columns: Columns = {
-            "names": self._names,
-            "sums": self._sums,
-            "labels": self._labels,
-            "moments": self._moments,
-        }
+        columns = {"sums": self._sums, "labels": self._labels, "moments": self._moments}
         self._frozen = FrozenTable(columns, len(self._names))
+        self._frozen_names = FrozenTable({"names": self._names}, len(self._names))
         return {
+            **self._frozen_names.columns,
             **self._frozen.columns,
             "free": np.array(self._free, dtype=np.int64),
             "unseen_since": np.array(self._unseen_since),
-            "looked": np.array([self._looked, self.evicted]),
+            "looked": np.array([self._looked, self._ahead, self.evicted]),
         }
 
     def restore(self, state: Restored) -> None:
@@ -211,7 +208,7 @@ class Accounts:
         self._labels[: len(names)] = state["labels"]
         self._moments[: len(names)] = state["moments"]
         self._unseen_since = float(state["unseen_since"])
-        self._looked, self.evicted = state["looked"].tolist()
+        self._looked, self._ahead, self.evicted = state["looked"].tolist()
 
     def _allocate(self, capacity: int) -> None:
         half_lives = len(self.half_lives_seconds)
@@ -223,9 +220,10 @@ class Accounts:
         self._slots: Slots = Slots(self._names, capacity)
         self._free: list[int] = []
         """Slots of those evicted, where no other account has taken them."""
-        self._unseen_since, self._looked = _NEVER, 0
-        """Who was not seen after the one is evicted, where there is need; slots below the other
-        were looked at."""
+        self._unseen_since = _NEVER
+        """Whoever was not seen after this is evicted, where there is need."""
+        self._looked = self._ahead = 0
+        """The slot to look at next, and how many until it is told anew who is old."""
 
     def _slots_of(self, accounts: Sequence[str]) -> Ints:
         """Slots of accounts, new ones where need be. Evicts before, so that no slot is taken twice
@@ -237,7 +235,7 @@ class Accounts:
             self._evict(len(self._slots) + len(new) - self.max_accounts, slots[slots >= 0])
         first = len(self._names)
         theirs = [self._free.pop() for _ in range(min(len(new), len(self._free)))]
-        self._frozen.keep(np.array(theirs, dtype=np.int64))
+        self._keep(np.array(theirs, dtype=np.int64))
         for account, slot in zip(new, theirs, strict=False):
             self._names[slot] = account
         self._names += list(new)[len(theirs) :]
@@ -249,6 +247,11 @@ class Accounts:
         self._moments[first : len(self._names)] = _NEVER
         slots[unknown] = [slot_of[accounts[i]] for i in unknown]
         return slots
+
+    def _keep(self, slots: Ints) -> None:
+        """Before slots are given up or taken: a snapshot has them as they are."""
+        self._frozen.keep(slots)
+        self._frozen_names.keep(slots)
 
     def _grow(self) -> None:
         """Make twice the room, up to the bound; beyond, for the batch at hand."""
@@ -264,30 +267,32 @@ class Accounts:
 
         Those of the batch at hand, by slot, stay, even if that exceeds the bound by the batch.
         """
-        wanted = 0
-        while count:
-            if self._looked >= len(self._names):
-                if count == wanted:  # none was found among all
-                    return
-                wanted = count
-                self._begin_to_look(max(count + len(at_hand), self.max_accounts // 16))
-            span = slice(self._looked, min(self._looked + _LOOK, len(self._names)))
+        held, in_vain = len(self._names), 0
+        while count and in_vain < held:
+            if not self._ahead:
+                self._tell_old(max(count + len(at_hand), self.max_accounts // 16))
+                self._ahead = held // 32 + 1  # half as many: there are some to the end of it
+            self._looked %= held
+            span = slice(self._looked, min(self._looked + min(_LOOK, self._ahead), held))
             seen = self._last_seen(span)
             old = np.flatnonzero((seen <= self._unseen_since) & (seen > _NEVER)) + span.start
-            old = old[~np.isin(old, at_hand)]
-            self._looked = span.stop if len(old) <= count else int(old[count])
+            if len(old):
+                old = old[~np.isin(old, at_hand)]
+            stop = span.stop if len(old) <= count else int(old[count])
+            in_vain = 0 if len(old) else in_vain + stop - span.start
+            self._ahead -= stop - span.start
+            self._looked = stop
             self._let_go(old[:count])
             count -= len(old[:count])
 
-    def _begin_to_look(self, count: int) -> None:
-        """Look at all slots from the first on, for about so many that were not seen for longest."""
+    def _tell_old(self, count: int) -> None:
+        """Tell from when on about so many accounts were not seen."""
         spans = np.arange(0, len(self._names), max(len(self._names) // _SPANS, _TOGETHER))
         sample = (spans[:, None] + np.arange(_TOGETHER)).ravel()
         seen = self._last_seen(sample[sample < len(self._names)])
         seen = seen[seen > _NEVER]
         at = min(-(-count * len(seen) // max(len(self._slots), 1)), len(seen)) - 1
         self._unseen_since = float(np.partition(seen, at)[at]) if len(seen) else np.inf
-        self._looked = 0
 
     def _last_seen(self, slots: slice | Ints) -> Floats:
         """When the account of each slot was seen last."""
@@ -297,7 +302,7 @@ class Accounts:
     def _let_go(self, slots: Ints) -> None:
         freed = slots.tolist()
         self._slots.remove(freed)
-        self._frozen.keep(slots)
+        self._keep(slots)
         for slot in freed:
             self._names[slot] = ""
         self._free += freed

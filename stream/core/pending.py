@@ -121,8 +121,8 @@ class Pending:
         self._early: OrderedDict[str, AnyLabel] = OrderedDict()
         self._met: list[AnyLabel] = []
         self._next = 0
-        self._frozen = FrozenTable({}, 0)
-        """What a snapshot is being taken of."""
+        self._frozen, self._frozen_labels = FrozenTable({}, 0), FrozenTable({}, 0)
+        """What a snapshot is being taken of, without and with what labels change."""
         room = min(RESERVED, max_pending)
         self._allocate(room)
         self._slots = Slots(self._ids, room)
@@ -193,7 +193,7 @@ class Pending:
         labelled_at = self._numbers[:, _LABELLED_AT]
         come = [*self._met, *labels]
         places = self._slots.find([label.transaction_id for label in come])
-        self._frozen.keep(np.array([place for place in places if place >= 0], dtype=np.int64))
+        self._frozen_labels.keep(np.array([at for at in places if at >= 0], dtype=np.int64))
         for label, slot in zip(come, places, strict=True):
             if slot < 0:
                 self._wait(label)
@@ -233,7 +233,7 @@ class Pending:
 
     def sent(self, slots: Ints, weights: Floats) -> None:
         """Remember with which weight labels just joined went to the training log, 0: not at all."""
-        self._frozen.keep(slots)
+        self._frozen_labels.keep(slots)
         self._numbers[slots, _SENT] = weights
 
     def recent(self, transaction_id: str, most: int) -> list[Entry]:
@@ -292,15 +292,15 @@ class Pending:
             "ids": self._ids,
             "origins": self._origins,
             "destinations": self._destinations,
-            "numbers": self._numbers,
             "alerts": self._alerts,
-            "labelled": self._labelled,
-            "frauds": self._frauds,
             "codes": self._codes,
             "features": self._features,
         }
+        labels = {"numbers": self._numbers, "labelled": self._labelled, "frauds": self._frauds}
         self._frozen = FrozenTable(columns, n, first)
+        self._frozen_labels = FrozenTable(labels, n, first)
         return {
+            **self._frozen_labels.columns,
             **self._frozen.columns,
             "fields": list(self.fields),
             "early": [written(label).decode() for label in waiting],
@@ -344,6 +344,7 @@ class Pending:
         if here.start < len(self._ids):  # it has been round
             gone = range(here.start, min(here.stop, len(self._ids)))
             self._frozen.keep(np.array(gone))
+            self._frozen_labels.keep(np.array(gone))
             self._slots.remove(gone)
             self.expired += int((~self._labelled[here]).sum())
 

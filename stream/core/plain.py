@@ -62,11 +62,12 @@ class FrozenTable:
         """Put these rows aside, as far as they are still to be handed out."""
         waiting = [column for column in self.columns.values() if not column.done]
         if not waiting:
-            self.columns = {}
+            self.columns, self.where = {}, self.where[:0].copy()
             return
         places = rows - self.first
         places[places < 0] += self.rows
-        places = np.unique(places[places < self.rows])
+        open_ = (places >= min(column.taken for column in waiting)) & (places < self.rows)
+        places = np.unique(places[open_])
         places = places[self.where[places] == 0]
         if len(places):
             for column in waiting:
@@ -80,7 +81,8 @@ class _Column(ABC):
 
     def __init__(self, table: FrozenTable) -> None:
         self._table = table
-        self._taken = 0
+        self.taken = 0
+        """Rows that were handed out."""
 
     def __len__(self) -> int:
         return self._table.rows
@@ -88,14 +90,14 @@ class _Column(ABC):
     @property
     def done(self) -> bool:
         """Whether all was handed out."""
-        return self._taken == len(self)
+        return self.taken == len(self)
 
     def _next(self, count: int) -> tuple[slice, Ints, Array]:
         """Rows to hand out, which of them were put aside, and the how manyth each of those was."""
-        start = (self._table.first + self._taken) % max(len(self), 1)
-        count = min(count, len(self) - self._taken, len(self) - start)
-        where = self._table.where[self._taken : self._taken + count]
-        self._taken += count
+        start = (self._table.first + self.taken) % max(len(self), 1)
+        count = min(count, len(self) - self.taken, len(self) - start)
+        where = self._table.where[self.taken : self.taken + count]
+        self.taken += count
         kept = np.flatnonzero(where)
         return slice(start, start + count), kept, where[kept] - 1
 
@@ -150,7 +152,8 @@ class FrozenTexts(_Column):
         rows, kept, where = self._next(count)
         found = self._texts[rows]
         for at, old in zip(kept.tolist(), where.tolist(), strict=True):
-            found[at] = self._old[old]
+            # Moved: to let go of many at once, in the end, would hold everybody up.
+            found[at], self._old[old] = self._old[old], ""
         if self.done:
             self._texts, self._old = [], []
         return found

@@ -367,6 +367,9 @@ class KafkaGroupConsumer:
         outputs, self._ahead = [*self._ahead, *outputs], []
         self._cluster.check(outputs, self._outputs)
         if not self._is_member({source.partition for source in positions}):
+            if self._out and self._producer is not None:  # or it might come after what others write
+                abandon(self._producer)
+                self._producer = None
             self._let_go()
             raise CommitLost(
                 f"{self._member} does not own the partitions of {self._group_name} any more; "

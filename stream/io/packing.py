@@ -27,7 +27,7 @@ _TEXTS_AT_ONCE = 1_000
 
 
 class Piece(NamedTuple):
-    """A part of an array or of a list of texts: its name, the shape of the whole, and some rows."""
+    """A part of an array or of a list of texts: its name, the shape of a whole array, some rows."""
 
     name: str
     shape: tuple[int, ...]
@@ -45,13 +45,13 @@ def pieces(of: Snapshot) -> Iterator[Piece]:
     """Yield a snapshot in parts, each of which is copied when it is asked for."""
     for name, value in of.items():
         if isinstance(value, Frozen):
-            for some in parts(value, max(_PIECE_BYTES // value.row_bytes, 1)):
+            for some in parts(value, max(_PIECE_BYTES // max(value.row_bytes, 1), 1)):
                 yield Piece(name, value.shape, some)
         elif isinstance(value, FrozenTexts):
             for texts in parts(value, _PIECE_BYTES // _TEXT_BYTES):
-                yield Piece(name, (len(value),), texts)
+                yield Piece(name, (), texts)
         else:
-            yield Piece(name, (len(value),) if isinstance(value, list) else value.shape, value)
+            yield Piece(name, () if isinstance(value, list) else value.shape, value)
 
 
 class Packer:
@@ -156,8 +156,7 @@ def packed_texts(texts: Sequence[str]) -> Iterator[bytes]:
 
 
 def unpack(packed: bytes) -> Restored:
-    """Return what a `Packer` was given, whole. Raises `ValueError`, `KeyError`, `OSError` or
-    `zipfile.BadZipFile` where it is none of it."""
+    """Return what a `Packer` was given, whole. What it raises for anything else, nobody knows."""
     found: dict[str, Any] = {}
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         for name in archive.namelist():

@@ -13,7 +13,6 @@ import hashlib
 import json
 import logging
 import secrets
-import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
@@ -40,7 +39,7 @@ Held = dict[bytes, tuple[str, bytes]]
 
 CHUNK_BYTES = 524_288
 _AT_ONCE = 2
-"""Chunks that go out with one commit, and for which something is copied ahead of it."""
+"""Chunks that go out with one round, and for which something is copied ahead of it."""
 _BYTES_PER_SECOND, _SLOWLY = 2_000_000, 4_000_000
 """A large state is saved less often: no more than so much is written, taken over time; and no more
 than so much while a snapshot is under way that takes its time."""
@@ -112,8 +111,8 @@ class Saved:
             raise Damaged("its chunks are not those that were written")
         try:
             unpack_shard(self.content, shard)
-        except (ValueError, KeyError, IndexError, zipfile.BadZipFile) as problem:
-            raise Damaged(f"its arrays cannot be read ({problem})") from problem
+        except Exception as problem:
+            raise Damaged(f"its arrays cannot be read ({problem!r})") from problem
 
 
 class StateWriter:
@@ -162,6 +161,14 @@ class StateWriter:
         if self._under_way is not None and self._under_way.partition == partition:
             self._under_way = None
 
+    def drop(self) -> None:
+        """Give up what is not yet written; the next takes its place."""
+        if self._under_way is not None:
+            partition, begun = self._under_way.partition, self._under_way.begun
+            self._under_way = None
+            self._numbers[partition] = begun.number
+            self._saved.pop(partition, None)
+
     def due(self) -> list[int]:
         """Return the partitions to take a snapshot of: none while one is still on its way."""
         if self._under_way is not None:
@@ -188,7 +195,9 @@ class StateWriter:
             accounts=len(shard.features.accounts),
             pending=len(shard.pending),
         )
-        self._under_way = _UnderWay(partition, begun, pieces(frozen(shard)), self._clock())
+        self._under_way = _UnderWay(
+            partition, begun, pieces(frozen(shard)), self._clock(), paced_at=self._clock()
+        )
 
     def go_on(self, *, slowly: bool = False) -> None:
         """Copy what the next chunks are made of, as far as those before are gone.
@@ -200,15 +209,18 @@ class StateWriter:
             return
         room = (_AT_ONCE - len(on.packing) - len(on.packed)) * CHUNK_BYTES
         if slowly:
-            due = int((self._clock() - on.begun_at) * _SLOWLY) + CHUNK_BYTES
-            room = min(room, due - on.copied_bytes)
+            now = self._clock()
+            # Whoever was kept from it does not make up for it.
+            on.due_bytes = min(on.due_bytes + (now - on.paced_at) * _SLOWLY, CHUNK_BYTES)
+            on.paced_at = now
+            room = min(room, int(on.due_bytes))
         while room > 0 and not on.copied:
             piece = next(on.pieces, None)
             on.copied = piece is None
             work = on.packer.close if piece is None else partial(on.packer.add, piece)
             on.packing.append(self._packing.submit(work))
             size = 0 if piece is None else piece.size_bytes
-            on.copied_bytes += size
+            on.due_bytes -= size
             room -= size
 
     def messages(self) -> list[Message]:
@@ -254,7 +266,9 @@ class _UnderWay:
     """Chunks that go out next."""
     copied: bool = False
     """Whether the last piece was copied."""
-    copied_bytes: int = 0
+    due_bytes: float = 0.0
+    """That may be copied now, where it takes its time."""
+    paced_at: float = 0.0
     chunks: int = 0
     """That have gone out."""
 

@@ -75,9 +75,9 @@ class Worker:
     A batch goes through in this order, and others see of it only the second step:
 
     1. the handlers of `Detector` change the state in memory;
-    2. alerts, examples, dead letters, what was decided and positions are committed as one (at least
-       once, alerts are out before the labels of the batch are joined, and positions are committed
-       when the next poll has returned);
+    2. alerts, examples, dead letters, what was decided, chunks of saved state and positions are
+       committed as one (at least once, alerts are out before the labels of the batch are joined,
+       and positions are committed when the next poll has returned);
     3. examples are learned in the order of the training log: of live traffic in steps, so that the
        next batch need not wait for them.
 
@@ -347,7 +347,7 @@ class Worker:
 
     def _state(self) -> tuple[list[Message], Mapping[TopicPartition, int]]:
         """Chunks of state to send, and positions to commit with them: who commits a position must
-        own its partition, so must who writes its state."""
+        own its partition. So, exactly once, must who writes its state."""
         chunks = self._states.messages()
         if chunks and not self._states.waiting:
             self._consumer.settle()  # what a snapshot stands at is there before its manifest
@@ -494,6 +494,7 @@ class Worker:
     def _save_state(self) -> None:
         """Put the last snapshots on the bus; where that takes too long, the ones before stay."""
         until = time.monotonic() + _CLOSING_SECONDS
+        self._states.drop()
         for partition in list(self.detector.shards) if self._sound else ():
             self._send_snapshot(until)
             if partition in self.detector.shards and not self._states.waiting:

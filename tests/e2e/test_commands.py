@@ -64,6 +64,18 @@ def test_a_setting_that_is_not_understood_is_named_and_its_value_is_not(weir: We
     assert "Traceback" not in failed.err
 
 
+@pytest.mark.parametrize(
+    "given",
+    [("demo", "--bus", "kafka://x"), ("detect", "--until"), ("dead-letters", "list", "--lim", "1")],
+)
+def test_a_flag_that_a_command_does_not_have_is_no_other_one(
+    given: tuple[str, ...], weir: Weir
+) -> None:
+    failed = weir(*given)
+    assert failed.code == 2
+    assert f"unrecognized arguments: {given[-1 if len(given) == 2 else -2]}" in failed.err
+
+
 def test_a_policy_or_learner_that_is_not_known_is_a_usage_error(tmp_path: Path, weir: Weir) -> None:
     bus = f"sqlite:///{tmp_path}/bus.db"
     assert weir("topics", "create", WEIR_BUS=bus).code == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -233,26 +235,37 @@ def test_who_is_evicted_is_the_same_after_a_restore(
     assert straight.evicted == resumed.evicted > 40
 
 
-def test_of_many_the_longest_unseen_sixteenth_goes_one_as_each_new_one_comes(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("in_turn", [True, False])
+def test_of_many_one_of_the_longest_unseen_goes_as_each_new_one_comes(
+    in_turn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where only some of the slots tell how long that is, and few are looked through at a time."""
+    """Where only some of the slots tell how long that is, and few are looked at for each."""
     monkeypatch.setattr(accounts_module, "_SPANS", 100)
     monkeypatch.setattr(accounts_module, "_TOGETHER", 4)
     monkeypatch.setattr(accounts_module, "_LOOK", 64)
-    accounts = Accounts([1.0], 1_600)
+    accounts, looks = Accounts([1.0], 1_600), list[int]()
     order = np.random.default_rng(2).permutation(1_600).tolist()
+    order = sorted(order) if in_turn else order
     observe(accounts, [(f"{name}", 0, 0, 1.0) for name in range(1_600)])
     for time, name in enumerate(order, 1):
         observe(accounts, [(f"{name}", 0, time, 1.0)])
-    for count in range(1, 81):
-        observe(accounts, [(f"new {count}", 0, 2_000, 1.0)])
+    last_seen = accounts._last_seen
+
+    def counted(slots: slice) -> Any:
+        looks[-1] += isinstance(slots, slice)
+        return last_seen(slots)
+
+    monkeypatch.setattr(accounts, "_last_seen", counted)
+    for count in range(1, 801):
+        looks.append(0)
+        observe(accounts, [(f"new {count}", 0, 2_000 + count, 1.0)])
         assert (len(accounts), accounts.evicted) == (1_600, count)
     names = set(whole(accounts.snapshot())["names"])
     gone = [place for place, name in enumerate(order) if f"{name}" not in names]
-    assert len(gone) == 80
-    assert max(gone) < 130  # a sixteenth are 100, give or take that a quarter was asked
-    assert all(f"new {count}" in names for count in range(1, 81))
+    assert len(gone) == 800
+    assert max(gone) < 800 + 2 * 100  # a sixteenth are 100
+    assert all(f"new {count}" in names for count in range(1, 801))
+    assert max(looks) <= 4
 
 
 def test_those_of_the_batch_at_hand_stay_however_long_they_were_not_seen() -> None:

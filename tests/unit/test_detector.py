@@ -139,11 +139,14 @@ def test_going_on_from_snapshots_of_model_and_accounts_equals_going_on(tmp_path:
     assert made.threshold == resumed.threshold
 
 
+@pytest.mark.parametrize("reserved", [100, 4_000_000])
 @pytest.mark.parametrize("bounds", [{}, {"max_accounts": 300, "max_pending": 400}])
 def test_a_snapshot_is_that_of_its_moment_however_long_it_is_copied(
-    bounds: dict[str, int], monkeypatch: pytest.MonkeyPatch
+    bounds: dict[str, int], reserved: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where accounts are evicted and the ring of pending goes round meanwhile."""
+    """Also where accounts are evicted, the ring goes round, and arrays grow meanwhile."""
+    monkeypatch.setattr("stream.core.accounts.RESERVED", reserved)
+    monkeypatch.setattr("stream.core.pending.RESERVED", reserved)
     monkeypatch.setattr(packing, "_PIECE_BYTES", 2_000)
     made = detector(**bounds)
     made.on_transactions(0, [row.transaction for row in ROWS[:600]])

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from producers.columns import COLUMNS, FIELDS
 from producers.scenario import PATTERNS, NewPattern, Scenario, Shift
@@ -95,8 +95,16 @@ def _read(reader: Callable[[str], T]) -> Callable[[str], T]:
     return read
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that takes no abbreviated flags, nor do its commands: `--bus`, where a command has
+    none, would be `--bus-patience-seconds`."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(allow_abbrev=False, **given)
+
+
 class RefusedFlag(argparse.Action):
-    """A password as a flag, which would otherwise be taken as short for a longer one."""
+    """A password as a flag: refused with what to do instead."""
 
     def __call__(self, parser: argparse.ArgumentParser, *given: object) -> None:
         parser.error(
@@ -106,9 +114,8 @@ class RefusedFlag(argparse.Action):
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    root = argparse.ArgumentParser(
+    root = Parser(
         prog="weir-produce",
-        allow_abbrev=False,
         description="Put transactions, and later their labels, on the bus.",
         epilog="Exit codes: 0 done, or stopped by SIGTERM; 1 failure; 2 usage or settings; "
         "130 stopped by SIGINT. Topics, partitions and keys come from WEIR_* settings.",
@@ -116,7 +123,6 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(dest="source", required=True, metavar="SOURCE")
     paysim = commands.add_parser(
         "paysim",
-        allow_abbrev=False,
         help="the generator: mobile money after the published PaySim calibration",
         description="Generate mobile money transactions with fraud, seeded. Goes on for ever "
         "unless --days or --transactions is given. The same flags give the same stream; so "
@@ -125,7 +131,6 @@ def parser() -> argparse.ArgumentParser:
     _generator_flags(paysim)
     replay = commands.add_parser(
         "replay",
-        allow_abbrev=False,
         help="a table: the rows of a CSV file",
         description="Replay the rows of a CSV file (also .gz, .bz2, .zip, .xz, .zst), which must "
         "be in event-time order.",

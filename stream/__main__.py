@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from producers.columns import COLUMNS, TableError
-from producers.options import RefusedFlag
+from producers.options import Parser, RefusedFlag
 from stream import __doc__ as journey
 from stream import dead_letters as letters
 from stream.audit import AuditError
@@ -474,9 +474,8 @@ def _to_write(text: str) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="weir",
-        allow_abbrev=False,
         description=str(journey).splitlines()[0],
         epilog=EXITS + "\nEvery setting is also read from the environment, as WEIR_<NAME>.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -486,7 +485,6 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, run: Callable[[Settings, argparse.Namespace], int], about: str) -> Any:
         sub = commands.add_parser(
             name,
-            allow_abbrev=False,  # --bus, where a command has none, would be --bus-patience-seconds
             help=about,
             description=about,
             epilog=EXITS,

@@ -38,7 +38,6 @@ def add_actions(parser: argparse.ArgumentParser, epilog: str) -> Iterator[argpar
     for name, about in _ABOUT.items():
         sub = actions.add_parser(
             name,
-            allow_abbrev=False,
             help=about,
             description=_REPLAY if name == "replay" else about,
             epilog=epilog,

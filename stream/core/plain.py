@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+TEXT_BYTES = 64
+"""That a text takes in memory, about, wherever each may lie there."""
 RESERVED = 4_000_000
 """Rows that arrays have room for from the beginning, up to their bound: memory is only taken by
 rows that are written to, and growing would have everybody wait for a copy."""
@@ -101,6 +103,16 @@ class _Column(ABC):
         kept = np.flatnonzero(where)
         return slice(start, start + count), kept, where[kept] - 1
 
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Of all that is handed out."""
+
+    @property
+    @abstractmethod
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+
     @abstractmethod
     def put_aside(self, rows: Ints) -> None:
         """Put rows aside, behind those before."""
@@ -118,12 +130,10 @@ class Frozen(_Column):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of all that is handed out."""
         return (len(self), *self._array.shape[1:])
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row."""
         return self._array[:1].nbytes
 
     def take(self, count: int) -> Array:
@@ -146,6 +156,14 @@ class FrozenTexts(_Column):
         super().__init__(table)
         self._texts = texts
         self._old: list[str] = []
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self),)
+
+    @property
+    def row_bytes(self) -> int:
+        return TEXT_BYTES
 
     def take(self, count: int) -> list[str]:
         """Return the next texts, `count` at most, and at least one if there are any."""

@@ -16,18 +16,17 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from stream.core.plain import Frozen, FrozenTexts, Restored, Snapshot, parts
+from stream.core.plain import TEXT_BYTES, Frozen, FrozenTexts, Restored, Snapshot, parts
 
 _ARRAY, _TEXTS = ".npy", ".texts"
 """End the names of members."""
-_PIECE_BYTES, _TEXT_BYTES = 524_288, 64
-"""Bytes that are copied, and packed, in one go, as other threads wait for as long; and those that a
-text takes in memory, wherever each may lie there."""
+_PIECE_BYTES = 524_288
+"""Bytes that are copied, and packed, in one go: other threads wait for as long."""
 _TEXTS_AT_ONCE = 1_000
 
 
 class Piece(NamedTuple):
-    """A part of an array or of a list of texts: its name, the shape of a whole array, some rows."""
+    """A part of an array or of a list of texts: its name, the shape of the whole, and some rows."""
 
     name: str
     shape: tuple[int, ...]
@@ -37,21 +36,18 @@ class Piece(NamedTuple):
     def size_bytes(self) -> int:
         """About what it takes in memory."""
         if isinstance(self.content, list):
-            return _TEXT_BYTES * len(self.content)
+            return TEXT_BYTES * len(self.content)
         return self.content.nbytes
 
 
 def pieces(of: Snapshot) -> Iterator[Piece]:
     """Yield a snapshot in parts, each of which is copied when it is asked for."""
     for name, value in of.items():
-        if isinstance(value, Frozen):
+        if isinstance(value, Frozen | FrozenTexts):
             for some in parts(value, max(_PIECE_BYTES // max(value.row_bytes, 1), 1)):
                 yield Piece(name, value.shape, some)
-        elif isinstance(value, FrozenTexts):
-            for texts in parts(value, _PIECE_BYTES // _TEXT_BYTES):
-                yield Piece(name, (), texts)
         else:
-            yield Piece(name, () if isinstance(value, list) else value.shape, value)
+            yield Piece(name, (len(value),) if isinstance(value, list) else value.shape, value)
 
 
 class Packer:

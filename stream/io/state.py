@@ -195,9 +195,8 @@ class StateWriter:
             accounts=len(shard.features.accounts),
             pending=len(shard.pending),
         )
-        self._under_way = _UnderWay(
-            partition, begun, pieces(frozen(shard)), self._clock(), paced_at=self._clock()
-        )
+        now = self._clock()
+        self._under_way = _UnderWay(partition, begun, pieces(frozen(shard)), now, now)
 
     def go_on(self, *, slowly: bool = False) -> None:
         """Copy what the next chunks are made of, as far as those before are gone.
@@ -260,6 +259,8 @@ class _UnderWay:
     """Chunks, size and digest are known at the end."""
     pieces: Iterator[Piece]
     begun_at: float
+    paced_at: float
+    """When it was told last how much of it may be copied."""
     packer: Packer = field(default_factory=partial(Packer, CHUNK_BYTES))
     packing: deque[Future[list[bytes]]] = field(default_factory=deque)
     packed: deque[bytes] = field(default_factory=deque)
@@ -268,7 +269,6 @@ class _UnderWay:
     """Whether the last piece was copied."""
     due_bytes: float = 0.0
     """That may be copied now, where it takes its time."""
-    paced_at: float = 0.0
     chunks: int = 0
     """That have gone out."""
 

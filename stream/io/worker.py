@@ -276,8 +276,7 @@ class Worker:
         try:
             outcome = handle(self.detector, batch, decided=decided)
             outputs = self._outputs.messages(outcome, self._positions, self.detector.state())
-            chunks, owners = self._state()
-            self._consumer.send([*outputs, *chunks])
+            owners = self._send(outputs)
         except (CommitLost, BusUnavailable) as lost:
             self._lost(lost)
             return
@@ -338,20 +337,21 @@ class Worker:
     def _commit_state(self) -> None:
         """Commit a few chunks of state alone."""
         try:
-            chunks, owners = self._state()
-            self._consumer.send(chunks)
+            owners = self._send([])
         except (CommitLost, BusUnavailable) as lost:
             self._lost(lost)
             return
         self._commit(owners)
 
-    def _state(self) -> tuple[list[Message], Mapping[TopicPartition, int]]:
-        """Chunks of state to send, and positions to commit with them: who commits a position must
-        own its partition. So, exactly once, must who writes its state."""
+    def _send(self, outputs: Sequence[Message]) -> Mapping[TopicPartition, int]:
+        """Send outputs and a few chunks of state, and return the positions to commit with these:
+        who commits a position must own its partition. So, exactly once, must who writes its state.
+        """
         chunks = self._states.messages()
         if chunks and not self._states.waiting:
             self._consumer.settle()  # what a snapshot stands at is there before its manifest
-        return chunks, {s: self._positions[s] for c in chunks for s in self._inputs(c.partition)}
+        self._consumer.send([*outputs, *chunks])
+        return {s: self._positions[s] for c in chunks for s in self._inputs(c.partition)}
 
     def _commit(
         self, positions: Mapping[TopicPartition, int]

@@ -69,7 +69,8 @@ def main() -> None:
             )
             settings = with_topics(group | dict(args.set))
             table = table or publish(args, settings)
-            shared.append(handled(settings, workers, table, cores[:-1] or cores))
+            of_workers = cores[:-1] or cores
+            shared.append(handled(settings, workers, table, of_workers, by_stage=args.stages))
             print(shared_table(shared[-1:], shared[0]).splitlines()[-1], flush=True)
         moves = None
         if not args.no_moves:
@@ -78,6 +79,8 @@ def main() -> None:
             group["WEIR_LOG_FORMAT"] = "text"
             moves = moved(with_topics(group), group, args.rate, folder)
     tables = {"workers": shared_table(shared, shared[0])} if shared else {}
+    if args.stages and shared:
+        tables["worker stages"] = stages_table(shared)
     if moves:
         tables["moves"] = moves_table(moves)
     print(*tables.values(), sep="\n\n")
@@ -152,6 +155,18 @@ def shared_table(shared: list[Shared], one: Shared) -> str:
     return "\n".join(lines)
 
 
+def stages_table(shared: list[Shared]) -> str:
+    """Return a line for each stage, with its µs per transaction for each number of workers."""
+    names = dict.fromkeys(name for each in shared for name in each.stages_us)
+    numbers = [f"{each.workers}" for each in shared]
+    lines = [f"| µs per transaction, of workers | {' | '.join(numbers)} |"]
+    lines += ["| --- |" + " ---: |" * len(shared)]
+    for name in names:
+        spent = " | ".join(f"{each.stages_us.get(name, 0.0):.1f}" for each in shared)
+        lines.append(f"| {name} | {spent} |")
+    return "\n".join(lines)
+
+
 def moves_table(moves: Moved) -> str:
     """Return a line for each change, with the longest pause of any partition."""
     lines = ["| change | longest pause of a partition |", "| --- | ---: |"]
@@ -200,6 +215,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--rate", type=float, default=500.0, metavar="N", help="live transactions a second"
+    )
+    parser.add_argument(
+        "--stages", action="store_true", help="say where the workers' time goes, too"
     )
     parser.add_argument("--no-moves", action="store_true", help="only the table")
     parser.add_argument(

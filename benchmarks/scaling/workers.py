@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from threading import Event
 from typing import Any, NamedTuple
@@ -14,6 +16,8 @@ import numpy as np
 
 from benchmarks.scaling.decisions import decided
 from benchmarks.scaling.digest import digest
+from benchmarks.throughput.loops import stages
+from benchmarks.throughput.stages import sampled
 from stream.core.windows import ranked_average_precision
 from stream.io.bus import TopicPartition, connect
 from stream.io.store import StoreWriter
@@ -45,6 +49,8 @@ class Share:
     learning_cpu_seconds: float
     model: str
     """The digest of its model at the end of the training log."""
+    stages: Counter[str]
+    """Processor seconds by stage, where they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +70,18 @@ class Shared:
     """Different ones at the end of the training log: one, if all is well."""
     position: int
     seconds: float
+    stages_us: dict[str, float] = field(default_factory=dict)
+    """Processor time per transaction by stage, where it was asked for."""
 
 
-def handled(settings: Settings, workers: int, table: Table, cores: Sequence[int]) -> Shared:
+def handled(
+    settings: Settings,
+    workers: int,
+    table: Table,
+    cores: Sequence[int],
+    *,
+    by_stage: bool = False,
+) -> Shared:
     """Have a group of workers on these cores handle all there is: a table that was published.
 
     Raises `SystemExit` where a transaction was decided not at all, or more than once.
@@ -77,7 +92,7 @@ def handled(settings: Settings, workers: int, table: Table, cores: Sequence[int]
         here, there = context.Pipe()
         process = context.Process(
             target=_work,
-            args=(settings.model_dump(mode="json"), f"worker-{number}", cores, there),
+            args=(settings.model_dump(mode="json"), f"worker-{number}", cores, there, by_stage),
             daemon=True,
         )
         process.start()
@@ -121,6 +136,10 @@ def handled(settings: Settings, workers: int, table: Table, cores: Sequence[int]
         models=len({share.model for share in shares}),
         position=end,
         seconds=seconds,
+        stages_us={
+            name: 1e6 * spent / count
+            for name, spent in sum((share.stages for share in shares), Counter()).most_common()
+        },
     )
 
 
@@ -144,7 +163,9 @@ def _scores(settings: Settings) -> dict[str, float]:
     return scores
 
 
-def _work(chosen: dict[str, Any], member: str, cores: Sequence[int], pipe: Any) -> None:
+def _work(
+    chosen: dict[str, Any], member: str, cores: Sequence[int], pipe: Any, by_stage: bool
+) -> None:
     os.sched_setaffinity(0, cores)
     set_up_process()  # as `weir detect` does
     settings = Settings(**chosen)
@@ -157,7 +178,8 @@ def _work(chosen: dict[str, Any], member: str, cores: Sequence[int], pipe: Any) 
     pipe.send("ready")
     pipe.recv()
     cpu = time.process_time()
-    worker.run(Event(), until_end)
+    with sampled(stages(worker)) if by_stage else nullcontext(Counter[str]()) as spent:
+        worker.run(Event(), until_end)
     cpu_seconds = time.process_time() - cpu
     examples, (_, learning_seconds) = worker.reporting.counts["examples"], worker._learned()
     pipe.send("done")
@@ -169,6 +191,7 @@ def _work(chosen: dict[str, Any], member: str, cores: Sequence[int], pipe: Any) 
             cpu_seconds=cpu_seconds,
             learning_cpu_seconds=learning_seconds,
             model=digest(worker.detector.model),
+            stages=spent,
         )
     )
     pipe.recv()  # the parent ends it

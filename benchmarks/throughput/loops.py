@@ -149,7 +149,7 @@ def weir(
             return False
         if not begun and counts["decisions"] >= begin:
             before.update(counts)
-            spent = stack.enter_context(sampled(_stages(worker))) if by_stage else {}
+            spent = stack.enter_context(sampled(stages(worker))) if by_stage else {}
             begun, cpu = time.monotonic(), time.process_time()
         return step()
 
@@ -174,7 +174,7 @@ def consumer_of(bootstrap: str, topics: tuple[str, ...], **options: Any) -> Any:
     return consumer
 
 
-def _stages(worker: Any) -> dict[str, tuple[Any, ...]]:
+def stages(worker: Any) -> dict[str, tuple[Any, ...]]:
     """The functions of each stage of a worker, by what people would call it."""
     return {
         "poll": (type(worker._consumer).poll,),

@@ -12,6 +12,7 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
+from stream.core.prediction import predicted
 from stream.core.resample import resample
 
 Floats = NDArray[np.float64]
@@ -160,9 +161,7 @@ class Trees:
             self._at = np.array([at.get(name, len(names)) for name in self.names], dtype=np.intp)
         if (self._at == len(names)).any():
             rows = np.column_stack([rows, np.full(len(rows), np.nan, dtype=np.float32)])
-        found = self.booster.inplace_predict(
-            np.ascontiguousarray(rows[:, self._at]), validate_features=False
-        ).astype(np.float64)
+        found = predicted(self.booster, rows[:, self._at]).astype(np.float64)
         odds = found * self.odds_factor
         probabilities: Floats = odds / (odds + 1.0 - found)
         return probabilities

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import xgboost
 
+from stream.core.prediction import predicted
 from stream.core.trees import Fit, Trees
 
 NAMES = ("b", "a", "c")
@@ -78,3 +81,33 @@ def test_fits_have_one_digest_only_where_all_is_the_same() -> None:
     ]
     assert fit().digest() == one.digest() != one.digest("another version")
     assert len({each.digest() for each in [one, *others]}) == len(others) + 1
+
+
+def test_what_trees_say_is_to_the_bit_what_xgboost_itself_says() -> None:
+    due = fit()
+    booster = due().booster
+    for n in (1, 2, 63, 64, 65, 500):  # XGBoost takes 64 rows at a time
+        rows = due.features[:n]
+        assert np.isnan(rows).any()
+        by_itself = booster.inplace_predict(rows, validate_features=False)
+        assert predicted(booster, rows).tobytes() == by_itself.tobytes()
+        assert predicted(booster, np.asfortranarray(rows)).tobytes() == by_itself.tobytes()
+    assert len(predicted(booster, due.features[:0])) == 0
+
+
+def test_several_threads_ask_trees_at_once() -> None:
+    due = fit()
+    booster = due().booster
+    whole = predicted(booster, due.features)
+
+    def ask(begin: int) -> bool:
+        parts = [predicted(booster, due.features[begin : begin + 50]) for _ in range(200)]
+        return all(part.tobytes() == whole[begin : begin + 50].tobytes() for part in parts)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(ask, range(0, 400, 50)))
+
+
+def test_rows_of_another_width_are_refused() -> None:
+    with pytest.raises(xgboost.core.XGBoostError, match="columns"):
+        predicted(fit()().booster, np.zeros((2, 4), dtype=np.float32))

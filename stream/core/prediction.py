@@ -1,0 +1,84 @@
+"""What an XGBoost model says of a few rows, in the time that this takes."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import weakref
+from functools import cache
+from typing import Any
+
+import numpy as np
+import xgboost
+from numpy.typing import NDArray
+from xgboost.libpath import find_lib_path
+
+_CONFIG = (
+    b'{"type": 0, "training": false, "iteration_begin": 0, "iteration_end": 0, "missing": NaN, '
+    b'"strict_shape": false, "cache_id": 0}'
+)
+"""Of XGBoosterPredictFromDense: probabilities, by all trees."""
+
+
+def predicted(booster: xgboost.Booster, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the probability that a booster gives each row of shape (n, d), to the bit as
+    `Booster.inplace_predict` has it.
+
+    That looks up how many processors its container may use each time it is called, for a
+    matrix that it makes to hold nothing: 0.3 ms, as much as trees take for some 200 rows. Here
+    each thread has one that stays. These are the documented functions of XGBoost's C interface
+    (https://xgboost.readthedocs.io/en/stable/c.html).
+
+    Raises `xgboost.core.XGBoostError` where rows do not fit the trees.
+    """
+    rows = np.ascontiguousarray(rows, dtype=np.float32)
+    n, d = rows.shape
+    if not n:
+        return np.empty(0, dtype=np.float32)
+    where = b'{"data": [%d, true], "shape": [%d, %d], "typestr": "<f4", "version": 3}'
+    shape, dimensions = ctypes.POINTER(ctypes.c_uint64)(), ctypes.c_uint64()
+    found = ctypes.POINTER(ctypes.c_float)()
+    status = _library().XGBoosterPredictFromDense(
+        booster.handle,
+        where % (rows.ctypes.data, n, d),
+        _CONFIG,
+        _matrix().handle,
+        ctypes.byref(shape),
+        ctypes.byref(dimensions),
+        ctypes.byref(found),
+    )
+    _check(status)
+    return np.ctypeslib.as_array(found, (n,)).copy()  # the next call writes there
+
+
+class _Matrix:
+    """A matrix without content: XGBoost looks there for what rows have besides features."""
+
+    def __init__(self) -> None:
+        self.handle = ctypes.c_void_p()
+        _check(_library().XGProxyDMatrixCreate(ctypes.byref(self.handle)))
+        weakref.finalize(self, _library().XGDMatrixFree, self.handle).atexit = False
+
+
+_of_thread = threading.local()
+
+
+def _matrix() -> _Matrix:
+    """The matrix of this thread. It goes with it."""
+    found: _Matrix | None = getattr(_of_thread, "matrix", None)
+    if found is None:
+        found = _of_thread.matrix = _Matrix()
+    return found
+
+
+@cache
+def _library() -> Any:
+    """The library that XGBoost itself has loaded."""
+    library = ctypes.CDLL(find_lib_path()[0])
+    library.XGBGetLastError.restype = ctypes.c_char_p
+    return library
+
+
+def _check(status: int) -> None:
+    if status:
+        raise xgboost.core.XGBoostError(_library().XGBGetLastError().decode(errors="replace"))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from river import base
 
+from stream.core.placed import Columns
 from stream.core.rebalance import FeatureDict, Label
 from stream.core.steps import Awaited
-from stream.core.trees import Fit, Floats, Rows, Trees
+from stream.core.trees import Bools, Fit, Floats, Rows, Trees
 
 
 class Fitting(Awaited, Protocol):
@@ -92,7 +93,7 @@ class BoostedTrees(base.Classifier):
         self.seed = seed
         self.learned = 0
         self.fits = 0
-        self._columns: dict[Any, int] = {}
+        self._columns = Columns()
         self._held = 0
         self._features: Rows = np.zeros((256, 0), dtype=np.float32)
         self._frauds = np.zeros(256, dtype=np.bool_)
@@ -122,18 +123,22 @@ class BoostedTrees(base.Classifier):
         return None if isinstance(self._coming[1], Trees) else self._coming[1]
 
     def learn_one(self, x: FeatureDict, y: Label, w: float = 1.0) -> None:
-        self._keep(self._row(x, learn=True), bool(y), w)
+        self._keep_one(x, bool(y), w)
         self._go_on()
 
-    def learn_row(self, names: tuple[Any, ...], row: Rows, y: Label, w: float = 1.0) -> None:
-        """Learn an example whose features stand in a row of shape (d,) already; NaN: missing."""
-        if names != tuple(self._columns):
-            self._add_columns(name for name in names if name not in self._columns)
-            placed = np.full(len(self._columns), np.nan, dtype=np.float32)
-            placed[[self._columns[name] for name in names]] = row
-            row = placed
-        self._keep(row, bool(y), w)
+    def learn_rows(self, names: tuple[Any, ...], rows: Rows, frauds: Bools, weights: Floats) -> int:
+        """Learn the first of the examples whose features stand in rows of shape (n, d) already.
+
+        As many of them as it can before it begins or awaits a fit, one at least; returns how many.
+        NaN: missing. One after the other comes to the same.
+        """
+        self._add_columns(names)
+        rows = self._columns.placed(names, rows)
+        until = self._next_fit if self._coming is None else self._coming[0] - 1
+        count = self._keep(rows[: max(until - self.learned, 1)], frauds, weights)
+        self.learned += count - 1
         self._go_on()
+        return count
 
     def correct(self, x: FeatureDict, y: Label, w: float = 1.0) -> None:
         """Learn that an example learned before has the other label, and now stands for `w`.
@@ -143,7 +148,7 @@ class BoostedTrees(base.Classifier):
         """
         at = self._find(x, not y)
         if at is None:
-            self._keep(self._row(x, learn=True), bool(y), w)
+            self._keep_one(x, bool(y), w)
         else:
             self._frauds[at], self._weights[at] = bool(y), w
         self._go_on()
@@ -158,7 +163,7 @@ class BoostedTrees(base.Classifier):
 
     def predict_proba_one(self, x: FeatureDict, **kwargs: Any) -> dict[Label, float]:  # noqa: ARG002
         row = np.array([self._row(x)], dtype=np.float32)
-        fraud = float(self.probabilities(tuple(self._columns), row)[0])
+        fraud = float(self.probabilities(self._columns.names, row)[0])
         return {False: 1.0 - fraud, True: fraud}
 
     def probabilities(self, names: Sequence[Any], rows: Rows) -> Floats:
@@ -187,7 +192,7 @@ class BoostedTrees(base.Classifier):
         self._next_fit = self.learned + interval
         self.fits += 1
         n = self._held
-        names, scores = tuple(self._columns), None
+        names, scores = self._columns.names, None
         # While the trees are fitted elsewhere, labels are corrected. Features stay as they are, and
         # are too many to be copied while others wait.
         features, frauds = self._features[:n], self._frauds[:n].copy()
@@ -220,7 +225,13 @@ class BoostedTrees(base.Classifier):
         frauds = float(weights[self._frauds[: self._held]].sum())
         return (frauds + 0.5) / (float(weights.sum()) + 1.0)
 
-    def _keep(self, row: Rows | list[float], is_fraud: bool, weight: float) -> None:
+    def _keep_one(self, x: FeatureDict, is_fraud: bool, weight: float) -> None:
+        self._add_columns(tuple(x))
+        row = np.array([self._row(x)], dtype=np.float32)
+        self._keep(row, np.array([is_fraud]), np.array([weight]))
+
+    def _keep(self, rows: Rows, frauds: Bools, weights: Floats) -> int:
+        """Keep the first of these examples, as many as there is room for; return how many."""
         if self._held == self.max_examples:  # the oldest eighth goes at once
             left = self.max_examples - max(self.max_examples // 8, 1)
             for array in (self._frauds, self._weights):
@@ -234,14 +245,17 @@ class BoostedTrees(base.Classifier):
             self._features = np.resize(self._features, size + self._features.shape[1:])
             self._frauds = np.resize(self._frauds, size)
             self._weights = np.resize(self._weights, size)
-        self._features[self._held] = row
-        self._frauds[self._held] = is_fraud
-        self._weights[self._held] = weight
-        self._held += 1
+        count = min(len(rows), len(self._frauds) - self._held)
+        at = slice(self._held, self._held + count)
+        self._features[at] = rows[:count]
+        self._frauds[at] = frauds[:count]
+        self._weights[at] = weights[:count]
+        self._held += count
+        return count
 
     def _find(self, x: FeatureDict, is_fraud: bool) -> int | None:
         """Where the newest example with these features and this label is kept, if it is."""
-        if any(name not in self._columns for name in x):
+        if not x.keys() <= set(self._columns.names):
             return None
         # As bits: so what is missing, NaN, equals itself.
         row = np.array(self._row(x), dtype=np.float32).view(np.uint32)
@@ -253,17 +267,13 @@ class BoostedTrees(base.Classifier):
             at = at[kept[at, column] == value]
         return int(at[-1]) if len(at) else None
 
-    def _row(self, x: FeatureDict, *, learn: bool = False) -> list[float]:
-        if learn and (len(x) != len(self._columns) or x.keys() != self._columns.keys()):
-            self._add_columns(name for name in x if name not in self._columns)
-        return [number(x.get(name, math.nan)) for name in self._columns]
+    def _row(self, x: FeatureDict) -> list[float]:
+        return [number(x.get(name, math.nan)) for name in self._columns.names]
 
-    def _add_columns(self, names: Iterable[Any]) -> None:
-        for name in names:
-            self._columns[name] = len(self._columns)
-        shape = (len(self._features), len(self._columns) - self._features.shape[1])
-        missing = np.full(shape, np.nan, dtype=np.float32)
-        self._features = np.column_stack([self._features, missing])
+    def _add_columns(self, names: tuple[Any, ...]) -> None:
+        if new := self._columns.add(names):
+            missing = np.full((len(self._features), new), np.nan, dtype=np.float32)
+            self._features = np.column_stack([self._features, missing])
 
 
 def _result(fitted: Fitting | Trees) -> Trees:

@@ -251,31 +251,25 @@ class Committee(base.Classifier):
         votes = self.votes(names, rows)
         scores: list[float] = self.probabilities(votes).tolist()
         yield None
+        frauds = np.array([is_fraud for _, is_fraud, _, _ in block])
+        weights = np.array([w for _, _, w, _ in block])
+        runs = _runs([corrects for _, _, _, corrects in block])
+        for at, corrects in runs:
+            keys = [zlib.crc32(row.tobytes()) for row in rows[at]]
+            if corrects and self._seen.correct(keys[0], *block[at.start][1:3]):
+                continue
+            self._seen.add(votes[at], frauds[at], weights[at], keys)
         changed: set[str] = set()
-        for row, given, score, (_, is_fraud, w, corrects) in zip(
-            rows, votes, scores, block, strict=True
-        ):
-            key = zlib.crc32(row.tobytes())
-            if not (corrects and self._seen.correct(key, is_fraud, w)):
-                self._seen.add(given, is_fraud, w, key)
+        for score, (_, is_fraud, w, _) in zip(scores, block, strict=True):
             changed.update(self.drift.learn(score, is_fraud, w))
-        frauds = sum(is_fraud for _, is_fraud, _, _ in block)
         for name, learner in self.learners.items():
             if isinstance(learner, BoostedTrees):
                 learner.executor = self.executor
-            correct = getattr(learner, "correct", learner.learn_one)
-            for at, (row, (x, is_fraud, w, corrects)) in enumerate(zip(rows, block, strict=True)):
-                if isinstance(learner, BoostedTrees) and learner.awaited:
-                    yield learner.awaited
-                elif at % _STEP == 0:
-                    yield None
-                if corrects:
-                    correct(x, is_fraud, w=w)
-                elif isinstance(learner, BoostedTrees):
-                    learner.learn_row(names, row, is_fraud, w)
-                else:
-                    learner.learn_one(x, is_fraud, w=w)
-            self._frauds_learned[name] += frauds
+            if hasattr(learner, "learn_rows"):
+                yield from _learned_as_rows(learner, block, names, (rows, frauds, weights), runs)
+            else:
+                yield from _learned(learner, block)
+            self._frauds_learned[name] += int(frauds.sum())
         if changed:
             self._changed(changed)
         self._since_look += len(block)
@@ -403,18 +397,21 @@ class _Recent:
     def __len__(self) -> int:
         return self._end - self._begin
 
-    def add(self, votes: Votes, is_fraud: bool, weight: float, key: int = 0) -> None:
-        if self._end == len(self._frauds):
-            self.keep(self.max_examples)
-            n = self._end - self._begin
-            for array in (self._votes, self._frauds, self._weights, self._keys):
-                array[:n] = array[self._begin : self._end].copy()
-            self._begin, self._end = 0, n
-        self._votes[self._end] = votes
-        self._frauds[self._end] = is_fraud
-        self._weights[self._end] = weight
-        self._keys[self._end] = key
-        self._end += 1
+    def add(self, votes: Votes, frauds: Bools, weights: Floats, keys: Sequence[int]) -> None:
+        while len(votes):
+            if self._end == len(self._frauds):
+                self.keep(self.max_examples)
+                n = self._end - self._begin
+                for array in (self._votes, self._frauds, self._weights, self._keys):
+                    array[:n] = array[self._begin : self._end].copy()
+                self._begin, self._end = 0, n
+            count = min(len(votes), len(self._frauds) - self._end)
+            at = slice(self._end, self._end + count)
+            self._votes[at], votes = votes[:count], votes[count:]
+            self._frauds[at], frauds = frauds[:count], frauds[count:]
+            self._weights[at], weights = weights[:count], weights[count:]
+            self._keys[at], keys = keys[:count], keys[count:]
+            self._end += count
 
     def correct(self, key: int, is_fraud: bool, weight: float) -> bool:
         """Correct the newest example of the other class with this key; False: none is held."""
@@ -445,16 +442,62 @@ class _Recent:
 def as_rows(examples: Sequence[FeatureDict]) -> tuple[tuple[Any, ...], Rows]:
     """Return the features that there are, and the examples as rows of them; NaN: has none such."""
     names = tuple(examples[0])
-    if any(tuple(x) != names for x in examples):
-        names = tuple(dict.fromkeys(name for x in examples for name in x))
-    rows = np.empty((len(examples), len(names)), dtype=np.float32)
-    for row, x in zip(rows, examples, strict=True):
-        if len(x) == len(names) and tuple(x) == names:
-            with suppress(TypeError, ValueError):  # a value that is no number
-                row[:] = list(x.values())
-                continue
-        row[:] = [number(x.get(name, math.nan)) for name in names]
+    if all(tuple(x) == names for x in examples):
+        with suppress(TypeError, ValueError):  # a value that is no number
+            whole = np.array([[*x.values()] for x in examples], dtype=np.float64)
+            return names, whole.reshape(len(examples), len(names)).astype(np.float32)
+    names = tuple(dict.fromkeys(name for x in examples for name in x))
+    found = [[number(x.get(name, math.nan)) for name in names] for x in examples]
+    rows = np.array(found, dtype=np.float64).reshape(len(examples), len(names)).astype(np.float32)
     return names, rows
+
+
+def _runs(corrects: Sequence[bool]) -> list[tuple[slice, bool]]:
+    """Where corrections stand, one at a time, and what lies between them.
+
+    >>> _runs([False, False, True, True, False])
+    [(slice(0, 2, None), False), (slice(2, 3, None), True), (slice(3, 4, None), True), \
+(slice(4, 5, None), False)]
+    """
+    runs, begin = [], 0
+    for at in [*np.flatnonzero(corrects).tolist(), len(corrects)]:
+        if begin < at:
+            runs.append((slice(begin, at), False))
+        if at < len(corrects):
+            runs.append((slice(at, at + 1), True))
+        begin = at + 1
+    return runs
+
+
+def _learned(learner: Learner, block: Sequence[Told]) -> Steps[None]:
+    """Have a learner of single examples learn a block, a few in each step."""
+    correct = getattr(learner, "correct", learner.learn_one)
+    for at, (x, is_fraud, w, corrects) in enumerate(block):
+        if at % _STEP == 0:
+            yield None
+        (correct if corrects else learner.learn_one)(x, is_fraud, w=w)
+
+
+def _learned_as_rows(
+    learner: Any,
+    block: Sequence[Told],
+    names: tuple[Hashable, ...],
+    columns: tuple[Rows, Bools, Floats],
+    runs: Sequence[tuple[slice, bool]],
+) -> Steps[None]:
+    """Have a learner of rows learn a block whose features, labels and weights stand in columns."""
+    correct = getattr(learner, "correct", learner.learn_one)
+    for at, corrects in runs:
+        begin = at.start
+        while begin < at.stop:
+            yield getattr(learner, "awaited", None)
+            if corrects:
+                x, is_fraud, w, _ = block[begin]
+                correct(x, is_fraud, w=w)
+                begin += 1
+            else:
+                rows, frauds, weights = (column[begin : at.stop] for column in columns)
+                begin += learner.learn_rows(names, rows, frauds, weights)
 
 
 def _log_odds(learner: Learner, names: tuple[Hashable, ...], rows: Rows) -> Floats:

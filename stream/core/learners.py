@@ -7,12 +7,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from river import base, compose, forest, linear_model, optim, preprocessing
+from river import base, forest
 
 from stream.core.boosted import BoostedTrees
 from stream.core.committee import Committee, Floats, Learner, Member, Rows
+from stream.core.linear import Linear
 from stream.core.own import named, said
-from stream.core.rebalance import FeatureDict, Label, Sampler, sampling_rate
+from stream.core.rebalance import FeatureDict, Label, sampling_rate
 from stream.core.samplers import SAMPLERS
 from stream.core.weighting import HARDEST
 from stream.events import logit
@@ -23,71 +24,10 @@ MOST_RATE = 0.2
 PLENTY, FRESH = 10_000, 500
 """Until so many legitimate examples were learned `auto` sends as many as it may; then at least
 `FRESH` over their number, so that something new is always learned."""
-_FURTHEST = 5.0
-"""Standard deviations from the mean that a value counts for at most in a linear model."""
 MILD, HARSH = 0.03, 0.1
 """Target shares among which `auto` chooses, besides that of the stream as it is."""
 LOG_SHARE = 0.1
 """Share of frauds that `auto` aims at in the training log."""
-
-
-class Linear(base.Classifier):
-    """Standardised logistic regression behind a sampler, which scores many rows at once.
-
-    A standardised value counts as at most 5: a feature that has been constant so far, as the
-    history of labels is until the first comes, is beyond measure with its first other value.
-
-    >>> model = Linear("under", target_share=0.1, half_life=1000, seed=1)
-    >>> for i in range(2_000):
-    ...     model.learn_one({"a": float(i % 10)}, i % 10 == 9)
-    >>> row = model.predict_proba_one({"a": 9.0})[True]
-    >>> abs(model.probabilities(("a",), np.array([[9.0]], np.float32))[0] - row) < 1e-6
-    np.True_
-    """
-
-    def __init__(
-        self,
-        strategy: str = "weights",
-        target_share: float = 0.1,
-        half_life: float = 50_000,
-        seed: int = 1,
-    ) -> None:
-        self.strategy = strategy
-        self.target_share = target_share
-        self.half_life = half_life
-        self.seed = seed
-        self.scaler = preprocessing.StandardScaler()
-        self.regression = linear_model.LogisticRegression(optimizer=optim.SGD(0.01), l2=1e-5)
-        self.sampler = SAMPLERS[strategy](self.regression, target_share, half_life, seed)
-        self.steps = self.scaler | compose.FuncTransformer(_clipped) | self.sampler
-
-    @property
-    def _multiclass(self) -> bool:
-        return False
-
-    def learn_one(self, x: FeatureDict, y: Label, w: float = 1.0) -> None:
-        self.steps.learn_one(x, y, w=w)
-
-    def predict_proba_one(self, x: FeatureDict, **kwargs: Any) -> dict[Label, float]:  # noqa: ARG002
-        found: dict[Label, float] = self.steps.predict_proba_one(x)
-        return found
-
-    def probabilities(self, names: tuple[str, ...], rows: Rows) -> Floats:
-        """Return the probability of fraud of rows with these columns, shape (n,)."""
-        if not isinstance(self.sampler, Sampler):  # an ensemble of its own
-            by_row = (FeatureDict(zip(names, row, strict=True)) for row in rows.tolist())
-            return np.array([self.predict_proba_one(x).get(True, 0.5) for x in by_row])
-        mean = np.array([self.scaler.means[n] for n in names])
-        deviation = np.sqrt([self.scaler.vars[n] for n in names])
-        scale = np.where(deviation > 0.0, 1.0 / np.where(deviation > 0.0, deviation, 1.0), 0.0)
-        weights = np.array([self.regression.weights.get(n, 0.0) for n in names])
-        standardised = np.clip((rows - mean) * scale, -_FURTHEST, _FURTHEST)
-        log_odds = standardised @ weights + self.regression.intercept
-        return self.sampler.corrected(1.0 / (1.0 + np.exp(-np.clip(log_odds, -30.0, 30.0))))
-
-
-def _clipped(x: FeatureDict) -> FeatureDict:
-    return {name: min(max(value, -_FURTHEST), _FURTHEST) for name, value in x.items()}
 
 
 class Novel(base.Classifier):

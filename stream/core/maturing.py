@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -116,8 +118,13 @@ class Maturing:
         self._since_refresh += 1
         if self._since_refresh >= _REFRESH or len(delays) < _REFRESH:
             self._since_refresh = 0
-            self._delay_seconds = max(
-                float(np.quantile(np.array(each), 0.95, method="higher"))
-                for each in self._delays
-                if each
-            )
+            self._delay_seconds = max(_late(each) for each in self._delays if each)
+
+
+def _late(delays: Collection[float]) -> float:
+    """The delay that 95 % do not exceed.
+
+    As `numpy.quantile` has it with method "higher", which takes twelve times as long for so few.
+    """
+    in_order = np.sort(np.fromiter(delays, np.float64, len(delays)))
+    return float(in_order[math.ceil(0.95 * (len(delays) - 1))])

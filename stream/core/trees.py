@@ -12,6 +12,7 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
+from stream.core.placed import Columns
 from stream.core.prediction import predicted
 from stream.core.resample import resample
 
@@ -117,10 +118,9 @@ class Trees:
         self.booster = booster
         self.names = names
         self.odds_factor = odds_factor
-        self._asked = names
-        self._at = np.arange(len(names))
+        self._columns = Columns(names)
 
-    def __reduce__(self) -> tuple[Any, ...]:  # without what was asked last
+    def __reduce__(self) -> tuple[Any, ...]:  # the booster as its own bytes
         return Trees, (self.booster, self.names, self.odds_factor)
 
     def to_bytes(self) -> bytes:
@@ -154,14 +154,7 @@ class Trees:
         """Return the probability of fraud of rows with these columns, shape (n,)."""
         if not len(rows):
             return np.empty(0)
-        if names != self._asked:
-            at = {name: i for i, name in enumerate(names)}
-            # What the rows do not have is missing: the last column, which is none.
-            self._asked = names
-            self._at = np.array([at.get(name, len(names)) for name in self.names], dtype=np.intp)
-        if (self._at == len(names)).any():
-            rows = np.column_stack([rows, np.full(len(rows), np.nan, dtype=np.float32)])
-        found = predicted(self.booster, rows[:, self._at]).astype(np.float64)
+        found = predicted(self.booster, self._columns.placed(names, rows)).astype(np.float64)
         odds = found * self.odds_factor
         probabilities: Floats = odds / (odds + 1.0 - found)
         return probabilities

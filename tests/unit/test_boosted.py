@@ -345,7 +345,7 @@ def test_an_unknown_strategy_is_named_with_those_there_are() -> None:
 
 def kept(model: BoostedTrees) -> list[Row]:
     """What the trees would be fitted to now."""
-    n, names = model._held, list(model._columns)
+    n, names = model._held, list(model._columns.names)
     return [
         (dict(zip(names, row, strict=True)), y, w)
         for row, y, w in zip(

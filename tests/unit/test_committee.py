@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import random
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ from river import base, linear_model, tree
 from stream.core.boosted import BoostedTrees
 from stream.core.committee import Committee, Member, _Recent
 from stream.core.drift import Drift
-from stream.core.learners import Linear, Novel
+from stream.core.learners import Novel
+from stream.core.linear import Linear
 from stream.core.windows import ranked_average_precision
 from tests.checks import checked
 
@@ -455,7 +457,7 @@ def test_the_memory_of_recent_examples_is_bounded() -> None:
 
 actions = st.lists(
     st.one_of(
-        st.tuples(st.just("add"), st.booleans()),
+        st.tuples(st.just("add"), st.lists(st.booleans(), min_size=1, max_size=20)),
         st.tuples(st.just("keep"), st.integers(0, 12)),
         st.tuples(st.just("trim"), st.integers(1, 4)),
     ),
@@ -467,10 +469,13 @@ actions = st.lists(
 def test_recent_examples_are_the_newest_in_their_order(actions: list[Any], bound: int) -> None:
     recent = _Recent(1, bound)
     expected: list[tuple[int, bool]] = []
-    for i, (what, amount) in enumerate(actions):
+    added = itertools.count()
+    for what, amount in actions:
         if what == "add":
-            recent.add(np.array([i], dtype=np.float32), amount, float(i))
-            expected.append((i, amount))
+            at = [next(added) for _ in amount]
+            votes = np.array(at, dtype=np.float32)[:, None]
+            recent.add(votes, np.array(amount), np.array(at, dtype=np.float64), at)
+            expected += zip(at, amount, strict=True)
         elif what == "keep":
             recent.keep(amount)
             expected = expected[max(len(expected) - amount, 0) :]

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from river import base, compose
 
 from stream.core.detector import Detector
-from stream.core.learners import KINDS, LEARNERS, Linear, Novel, committee, log_rate, log_rates
+from stream.core.learners import KINDS, LEARNERS, Novel, committee, log_rate, log_rates
+from stream.core.linear import Linear
 from stream.core.model import Model
 from stream.core.rebalance import kept
 from stream.core.samplers import SAMPLERS

@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.scaling.decisions import decided
 from benchmarks.scaling.digest import digest
+from benchmarks.scaling.turns import take_long_turns
 from benchmarks.throughput.loops import stages
 from benchmarks.throughput.stages import sampled
 from stream.core.windows import ranked_average_precision
@@ -167,6 +168,7 @@ def _work(
     chosen: dict[str, Any], member: str, cores: Sequence[int], pipe: Any, by_stage: bool
 ) -> None:
     os.sched_setaffinity(0, cores)
+    take_long_turns()
     set_up_process()  # as `weir detect` does
     settings = Settings(**chosen)
     store = StoreWriter(

@@ -64,24 +64,30 @@ class Drift:
 
     def learn(self, score: float, is_fraud: bool, weight: float) -> tuple[str, ...]:
         """Take in a matured example with the score it was given; return what has drifted now."""
-        log_odds = min(max(logit(score), -_SCALE / 2), _SCALE / 2) / _SCALE + 0.5
+        found = []
         missed = 1.0 - score if is_fraud else -min(score * weight, 1.0)
-        values = {"calibration": (missed + 1.0) / 2.0}
+        if self._drifted("calibration", (missed + 1.0) / 2.0):
+            found.append("calibration")
         self._since_fraud += weight
         if is_fraud:
-            values["prior"] = math.log(self._since_fraud) / 14.0
-            values["error"] = min(-math.log(max(score, 1e-9)), 10.0) / 10.0
+            if self._drifted("prior", math.log(self._since_fraud) / 14.0):
+                found.append("prior")
+            if self._drifted("error", min(-math.log(max(score, 1e-9)), 10.0) / 10.0):
+                found.append("error")
             self._since_fraud = 0.0
         else:
-            values["scores"] = log_odds
-        return tuple(name for name, value in values.items() if self._drifted(name, value))
+            log_odds = min(max(logit(score), -_SCALE / 2), _SCALE / 2)
+            if self._drifted("scores", log_odds / _SCALE + 0.5):
+                found.append("scores")
+        return tuple(found)
 
     def _drifted(self, name: str, value: float) -> bool:
         window = self._windows[name]
         window.update(value)  # type: ignore[no-untyped-call]
-        drifted = bool(window.drift_detected)
-        self.found[name] += drifted
-        return drifted
+        if not window.drift_detected:
+            return False
+        self.found[name] += 1
+        return True
 
     def width(self, name: str) -> int:
         """Return how many values the window of a figure holds."""

@@ -101,7 +101,9 @@ class Model:
         return self.__dict__
 
     def _learn_block(self, block: list[AnyExample]) -> Steps[None]:
-        told: list[Told] = [(dict[Any, Any](e.features), e.is_fraud, e.weight, _replaces(e)) for e in block]
+        told: list[Told] = [
+            (dict[Any, Any](e.features), e.is_fraud, e.weight, _replaces(e)) for e in block
+        ]
         names, rows = as_rows([features for features, _, _, _ in told])
         scores = yield from self.committee.learn_block(told, names, rows)
         yield None

@@ -28,7 +28,9 @@ _HELD = 256
 """Fits that are held at most, packed: more than a long training log comes to."""
 _HELD_BYTES = 262_144
 """Of one of them, at most: they have a quarter of it."""
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.5
+_LOOK_SECONDS = 0.1
+"""Between two looks of one who does not wait: each takes a millisecond."""
 _QUIET_SECONDS = 5.0
 """Without a record for so long, what was fitted before is not waited for."""
 _UNUSED = "trees of another worker cannot be read, and are fitted anew: %s"
@@ -77,6 +79,8 @@ class SharedFits:
         """Trees that were read, by the digest of their fit, the oldest first."""
         self._awaited: set[_Theirs] = set()
         self._fitting: set[Future[Trees]] = set()
+        self._looks_at = 0.0
+        """When to look next without waiting, by the monotonic clock."""
         self._missed = False
         """Whether trees did not come in time, and none have come since."""
         self._made_with = f"weir {version('weir')}, numpy {version('numpy')}"
@@ -159,12 +163,20 @@ class SharedFits:
 
         Waits so long for any. Raises `BusError`, and `ValueError` for what is no trees.
         """
-        if digest not in self._packed:
+        if digest not in self._packed and (timeout_seconds or self._is_time()):
             self._read(timeout_seconds)
         return self._held(digest)
 
     def close(self) -> None:
         self._reader.close()
+
+    def _is_time(self) -> bool:
+        """Whether to look again without waiting."""
+        now = time.monotonic()
+        if now < self._looks_at:
+            return False
+        self._looks_at = now + _LOOK_SECONDS
+        return True
 
     def _past(self, fit: Fit) -> Trees:
         """The trees of a fit that is long past, if they were published, or else fitted here."""

@@ -16,7 +16,9 @@ from kafka.errors import KafkaError, KafkaTimeoutError, RetriableError, TopicAlr
 
 from stream.io.bus import BusError, BusUnavailable, Message, Record, TopicPartition, TopicSpec
 from stream.io.cluster import (
+    ALONE_MS,
     REQUEST_SECONDS,
+    TOGETHER_MS,
     Client,
     Cluster,
     Ends,
@@ -179,6 +181,8 @@ class KafkaReader:
             if position < 0:
                 raise BusError(f"{source.topic}[{source.partition}] has no position {position}.")
         with self._cluster.explained():
+            alone = len(positions) == 1
+            self._consumer._fetcher.config["fetch_max_wait_ms"] = ALONE_MS if alone else TOGETHER_MS
             self._consumer.assign([KafkaPartition(*source) for source in positions])
             for source, position in positions.items():
                 self._consumer.seek(KafkaPartition(*source), position)

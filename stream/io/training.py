@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 MAX_EXAMPLE_BYTES = 1_048_576
 _PATIENCE_SECONDS = 5.0
 _PROGRESS_SECONDS = 5.0
-_LOOK_SECONDS = 0.05
-"""Between two looks for what others have written."""
+_LOOK_SECONDS = 0.5
+"""Between two looks for what others have written. Each costs a millisecond, and labels are late."""
 _AT_ONCE = 200
 """Examples learned between two looks at whether to stop."""
 _MANY, _TOO_MANY = 2_000, 10_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,12 @@ from stream.core.maturing import Matured
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 MAX_SCORE = 1.0 - 1e-9
 """Scores stay below this, so that a threshold of 1 flags nothing."""
-_FRAUD, _WEIGHT, _SAMPLED, _KEY = 1, 2, 4, 6
-"""Columns of what is kept, besides score, amount and decision."""
+_SCORE, _FRAUD, _WEIGHT, _AMOUNT, _SAMPLED, _ALERTED, _KEY = range(7)
+"""What is kept of an example, as `Matured` has it."""
 
 
 class Point(NamedTuple):
@@ -133,11 +134,17 @@ class RollingCurve:
         self.max_frauds = max_frauds
         self.max_examples = max_examples
         self.review_rate = review_rate
-        self._rows = np.zeros((256, 7))
+        self._columns = np.zeros((7, 256))
         self._begin = self._end = 0
         self._frauds_at: deque[int] = deque()
         """Rows of the frauds kept, counted from the first row ever."""
         self._dropped = 0
+        self._ranked = np.empty(0, dtype=np.int64)
+        """The rows there were when the curve was last looked at, counted like those of the frauds,
+        highest score first: with few new ones behind them, they are nearly in order."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_ranked": np.empty(0, dtype=np.int64)}  # comes to the same
 
     def __len__(self) -> int:
         """How many examples are kept."""
@@ -160,9 +167,9 @@ class RollingCurve:
         key: int = 0,
     ) -> None:
         """Add a matured example; `weight` is how many labelled transactions it stands for."""
-        if self._end == len(self._rows):
+        if self._end == self._columns.shape[1]:
             self._make_room()
-        self._rows[self._end] = score, is_fraud, weight, amount, sampled, alerted, key
+        self._columns[:, self._end] = score, is_fraud, weight, amount, sampled, alerted, key
         if is_fraud:
             self._frauds_at.append(self._dropped + self._end)
         self._end += 1
@@ -177,13 +184,13 @@ class RollingCurve:
 
         Returns whether one is kept.
         """
-        rows = self._rows[self._begin : self._end]
-        same = (rows[:, _KEY] == example.key) & ((rows[:, _FRAUD] > 0) != example.is_fraud)
+        columns = self._columns[:, self._begin : self._end]
+        same = (columns[_KEY] == example.key) & ((columns[_FRAUD] > 0) != example.is_fraud)
         found = np.flatnonzero(same)
         if not len(found):
             return False
-        row = rows[found[-1]]
-        row[[_FRAUD, _WEIGHT, _SAMPLED]] = example.is_fraud, example.weight, example.sampled
+        corrected = example.is_fraud, example.weight, example.sampled
+        columns[[_FRAUD, _WEIGHT, _SAMPLED], found[-1]] = corrected
         at = self._dropped + self._begin + int(found[-1])
         if example.is_fraud:
             self._frauds_at.insert(bisect(self._frauds_at, at), at)
@@ -197,11 +204,12 @@ class RollingCurve:
             self._begin = self._frauds_at.popleft() - self._dropped + 1
 
     def _make_room(self) -> None:
-        kept = self._rows[self._begin : self._end]
-        rows = np.zeros((max(256, 2 * len(kept)), self._rows.shape[1]))
-        rows[: len(kept)] = kept
+        kept = self._columns[:, self._begin : self._end]
+        count = kept.shape[1]
+        self._columns = np.zeros((len(kept), max(256, 2 * count)))
+        self._columns[:, :count] = kept
         self._dropped += self._begin
-        self._rows, self._begin, self._end = rows, 0, len(kept)
+        self._begin, self._end = 0, count
 
     def points(self) -> Curve:
         """Return the curve as it is now. Raises ValueError where it is empty.
@@ -210,10 +218,10 @@ class RollingCurve:
         """
         if not len(self):
             raise ValueError("the rolling curve has no example yet: add some before its points")
-        rows = self._rows[self._begin : self._end]
-        rows = rows[np.argsort(-rows[:, 0], kind="stable")]
-        score, fraud, amount = rows[:, 0], rows[:, 1] > 0, rows[:, 3]
-        weight = self._weights(rows, fraud)
+        at = self._by_score()
+        score, amount = self._columns[_SCORE][at], self._columns[_AMOUNT][at]
+        fraud = self._columns[_FRAUD][at] > 0
+        weight = self._weights(at, fraud)
         last_of_tie = np.append(score[1:] != score[:-1], True)
 
         def summed(values: Floats) -> Floats:
@@ -232,13 +240,25 @@ class RollingCurve:
             float(weight[~fraud].mean()) if not fraud.all() else 1.0,
         )
 
-    def _weights(self, rows: Floats, fraud: Bools) -> Floats:
-        sampled, flagged = rows[:, 4] > 0, rows[:, 5] > 0
+    def _by_score(self) -> Ints:
+        """Columns of the examples kept, the highest score first; of equals, the first that came."""
+        begin, end = self._dropped + self._begin, self._dropped + self._end
+        before = self._ranked[self._ranked >= begin]
+        known = int(self._ranked.max()) + 1 if len(self._ranked) else 0
+        rows = np.concatenate([before, np.arange(max(known, begin), end)])
+        scores = self._columns[_SCORE][rows - self._dropped]
+        self._ranked = rows[np.argsort(-scores, kind="stable")]
+        return self._ranked - self._dropped
+
+    def _weights(self, at: Ints, fraud: Bools) -> Floats:
+        weight: Floats = self._columns[_WEIGHT][at]
+        sampled = self._columns[_SAMPLED][at] > 0
         if self.review_rate == 1.0 or not sampled.any():
-            return rows[:, 2]
+            return weight
+        flagged = self._columns[_ALERTED][at] > 0
         if (fraud & ~sampled & ~flagged).any():  # missed frauds come in by themselves
             sampled = sampled & ~fraud
-        return np.where(sampled, rows[:, 2] / self.review_rate, rows[:, 2])
+        return np.where(sampled, weight / self.review_rate, weight)
 
 
 def _halfway(scores: Floats) -> Floats:

@@ -36,7 +36,7 @@ _SHAPING_SETTINGS = (
     "review_rate",
     "training_topic",
 )
-_LAYOUT = "7"
+_LAYOUT = "8"
 """Raised whenever what a snapshot holds changes within a version."""
 
 

@@ -182,7 +182,7 @@ def training_sets(model: Model) -> list[Any]:
     trees: Any = model.committee.learners["boosted 0.1"]
     curve = model.threshold.curve
     _, frauds, weights = model.committee._seen.columns()
-    matured = curve._rows[curve._begin : curve._end, 1:]
+    matured = curve._columns[1:, curve._begin : curve._end].T
     waiting = sorted((time, each[1:]) for time, _, each in model.threshold.maturing._heap)
     assert len(matured) + len(waiting) == len(frauds)
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -157,7 +158,7 @@ def test_a_correction_takes_the_place_and_the_score_of_what_was_wrong(
         frauds = [at for at, (_, is_fraud) in enumerate(kept) if is_fraud]
         if len(frauds) > max_frauds:
             kept = kept[frauds[-max_frauds - 1] + 1 :]
-        rows = curve._rows[curve._begin : curve._end]
+        rows = curve._columns[:, curve._begin : curve._end].T
         assert [(int(row[6]), bool(row[1])) for row in rows] == kept
         assert rows[:, 0].tolist() == [key / 100 for key, _ in kept]
         assert curve.frauds == sum(is_fraud for _, is_fraud in kept)
@@ -186,3 +187,25 @@ def test_a_reviewed_sample_stands_for_all_that_was_not_flagged() -> None:
 def test_a_review_rate_is_a_share(rate: float) -> None:
     with pytest.raises(ValueError, match="review_rate is a share"):
         RollingCurve(review_rate=rate)
+
+
+@given(
+    told=st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.booleans()), max_size=150),
+    max_frauds=st.integers(1, 6),
+    max_examples=st.integers(2, 40),
+)
+def test_a_curve_that_was_looked_at_before_is_that_of_one_that_was_not(
+    told: list[tuple[int, bool, bool]], max_frauds: int, max_examples: int
+) -> None:
+    watched, plain = (RollingCurve(max_frauds, max_examples) for _ in range(2))
+    for number, (score, is_fraud, look) in enumerate(told):
+        for curve in (watched, plain):
+            curve.add(score / 10.0, is_fraud, 1.0 + number / 7.0, 0.1 * number)
+        if look:
+            watched.points()
+    if told:
+        pairs = zip(watched.points(), plain.points(), strict=True)
+        assert all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in pairs)
+        kept = copy.deepcopy(watched)  # as a snapshot has it
+        pairs = zip(kept.points(), plain.points(), strict=True)
+        assert all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in pairs)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from stream.core.stacking import filled, stack
 
@@ -213,3 +214,41 @@ def test_where_it_begins_makes_no_difference() -> None:
     ]
     assert found[1] == pytest.approx(found[0], abs=5e-3)
     assert found[2] == pytest.approx(found[0], abs=5e-3)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(12, 400),
+    m=st.integers(1, 5),
+    strength=st.sampled_from([0.01, 1.0, 5.0]),
+    twins=st.booleans(),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_other_coefficients_have_a_loss_that_is_less(
+    seed: int, n: int, m: int, strength: float, twins: bool
+) -> None:
+    """Against a search along the slope, from anywhere: at bounds, too, and where two say alike."""
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(-4.0 * rng.random(), 3.0 * rng.random() + 0.1, n)
+    frauds = rng.random(n) < sigmoid(truth)
+    frauds[:3], frauds[3:6] = True, False
+    votes = (
+        np.outer(truth, rng.uniform(-1.0, 2.0, m)) + rng.normal(size=(n, m)) * 6.0 * rng.random()
+    )
+    if twins:
+        votes[:, -1] = votes[:, 0]
+    votes, weights = np.clip(votes, -9.0, 9.0), rng.exponential(20.0, n)
+    start = np.array([3.0 * rng.normal(), *rng.exponential(1.0, m) * (rng.random(m) < 0.6)])
+    prior = np.full(m, 1.0 / m)
+
+    def loss(theta: Floats) -> float:
+        margin = np.where(frauds, 1.0, -1.0) * (theta[0] + votes @ theta[1:])
+        away = theta[1:] - prior
+        held = 0.05 * theta[0] ** 2 + strength / 2.0 * float(away @ away)
+        return float(weights @ np.logaddexp(0.0, -margin)) + held
+
+    found = stack(votes, frauds, weights, start, prior, strength)
+    bounds = [(-12.0, 12.0), *[(0.0, None)] * m]
+    searched = minimize(loss, start, method="L-BFGS-B", bounds=bounds)
+    assert (found[1:] >= 0.0).all()
+    assert loss(found) <= searched.fun + 1e-5 * abs(searched.fun)

@@ -245,7 +245,8 @@ class BoostedTrees(base.Classifier):
             self._features = np.resize(self._features, size + self._features.shape[1:])
             self._frauds = np.resize(self._frauds, size)
             self._weights = np.resize(self._weights, size)
-        count = min(len(rows), len(self._frauds) - self._held)
+        room = min(len(self._frauds), self.max_examples) - self._held
+        count = min(len(rows), room)
         at = slice(self._held, self._held + count)
         self._features[at] = rows[:count]
         self._frauds[at] = frauds[:count]

@@ -5,13 +5,11 @@ from __future__ import annotations
 import ctypes
 import threading
 import weakref
-from functools import cache
-from typing import Any
 
 import numpy as np
 import xgboost
 from numpy.typing import NDArray
-from xgboost.libpath import find_lib_path
+from xgboost.core import _LIB  # the library that it has loaded, with the interface below
 
 _CONFIG = (
     b'{"type": 0, "training": false, "iteration_begin": 0, "iteration_end": 0, "missing": NaN, '
@@ -38,7 +36,7 @@ def predicted(booster: xgboost.Booster, rows: NDArray[np.float32]) -> NDArray[np
     where = b'{"data": [%d, true], "shape": [%d, %d], "typestr": "<f4", "version": 3}'
     shape, dimensions = ctypes.POINTER(ctypes.c_uint64)(), ctypes.c_uint64()
     found = ctypes.POINTER(ctypes.c_float)()
-    status = _library().XGBoosterPredictFromDense(
+    status = _LIB.XGBoosterPredictFromDense(
         booster.handle,
         where % (rows.ctypes.data, n, d),
         _CONFIG,
@@ -56,8 +54,8 @@ class _Matrix:
 
     def __init__(self) -> None:
         self.handle = ctypes.c_void_p()
-        _check(_library().XGProxyDMatrixCreate(ctypes.byref(self.handle)))
-        weakref.finalize(self, _library().XGDMatrixFree, self.handle).atexit = False
+        _check(_LIB.XGProxyDMatrixCreate(ctypes.byref(self.handle)))
+        weakref.finalize(self, _LIB.XGDMatrixFree, self.handle).atexit = False
 
 
 _of_thread = threading.local()
@@ -71,14 +69,6 @@ def _matrix() -> _Matrix:
     return found
 
 
-@cache
-def _library() -> Any:
-    """The library that XGBoost itself has loaded."""
-    library = ctypes.CDLL(find_lib_path()[0])
-    library.XGBGetLastError.restype = ctypes.c_char_p
-    return library
-
-
 def _check(status: int) -> None:
     if status:
-        raise xgboost.core.XGBoostError(_library().XGBGetLastError().decode(errors="replace"))
+        raise xgboost.core.XGBoostError(_LIB.XGBGetLastError().decode(errors="replace"))

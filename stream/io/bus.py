@@ -239,7 +239,9 @@ class Broker(Protocol):
 
     def publisher(self) -> Publisher: ...
 
-    def reader(self) -> Reader: ...
+    def reader(self, *, patient: bool = False) -> Reader:
+        """Return a reader. One that is `patient` is seldom asked for anything but to wait for
+        records: it costs less meanwhile, and what else it is asked for may take half a second."""
 
     def consumer(
         self, *, group: str, member: str, inputs: Sequence[str], exactly_once: bool = True

@@ -48,11 +48,11 @@ library: Any = kafka.admin
 _batches: Any = kafka.record.default_records.DefaultRecordBatchBuilder
 # One request holds batches of several partitions, so it may be larger than any topic's message.
 _REQUEST_BYTES = 64 * 1024 * 1024
-TOGETHER_MS, ALONE_MS = 20, 500
-"""How long a broker may wait for records before it answers that there are none. One fetch is under
-way per broker, so a long wait for idle partitions would stall busy ones. A partition that is read
-alone stalls nobody, and who waits for it should not ask fifty times a second: that took a twelfth
-of a core."""
+PROMPT_MS, PATIENT_MS = 20, 500
+"""How long a broker may wait for records before it answers that there are none. It answers nothing
+else on the connection meanwhile, and one fetch is under way per broker, so a long wait for idle
+partitions would stall busy ones. But who waits, and is asked for nothing else, should not ask fifty
+times a second: that takes a twelfth of a core."""
 _IDLE_MS = 5
 """Between two looks of a poll that has nothing to wait for."""
 
@@ -116,9 +116,8 @@ class Cluster:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             allow_auto_create_topics=False,
-            fetch_max_wait_ms=TOGETHER_MS,
             max_poll_records=2000,
-            **options,
+            **{"fetch_max_wait_ms": PROMPT_MS, **options},
         )
         consumer._fetcher._net = _Forgetful(consumer._fetcher._net)
         # Where the answer to a fetch comes between two looks of a poll, kafka-python (3.0.12) takes

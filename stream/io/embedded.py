@@ -59,7 +59,7 @@ class EmbeddedBroker:
     def publisher(self) -> EmbeddedPublisher:
         return EmbeddedPublisher(LogFile(self.path))
 
-    def reader(self) -> EmbeddedReader:
+    def reader(self, *, patient: bool = False) -> EmbeddedReader:  # noqa: ARG002 - all are
         return EmbeddedReader(LogFile(self.path))
 
     def consumer(

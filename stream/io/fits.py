@@ -71,7 +71,7 @@ class SharedFits:
         """Whether others are at the same fits now; while one learns what is past, they are not."""
         self._background = background
         self._broker = broker
-        self._reader = broker.reader()
+        self._reader = broker.reader(patient=True)
         self._source = TopicPartition(settings.fits_topic, 0)
         self._owned = owned
         self._partitions = partitions
@@ -79,8 +79,6 @@ class SharedFits:
         """Trees that were read, by the digest of their fit, the oldest first."""
         self._awaited: set[_Theirs] = set()
         self._fitting: set[Future[Trees]] = set()
-        self._looks_at = 0.0
-        """When to look next without waiting, by the monotonic clock."""
         self._missed = False
         """Whether trees did not come in time, and none have come since."""
         self._made_with = f"weir {version('weir')}, numpy {version('numpy')}"
@@ -163,20 +161,12 @@ class SharedFits:
 
         Waits so long for any. Raises `BusError`, and `ValueError` for what is no trees.
         """
-        if digest not in self._packed and (timeout_seconds or self._is_time()):
+        if digest not in self._packed:
             self._read(timeout_seconds)
         return self._held(digest)
 
     def close(self) -> None:
         self._reader.close()
-
-    def _is_time(self) -> bool:
-        """Whether to look again without waiting."""
-        now = time.monotonic()
-        if now < self._looks_at:
-            return False
-        self._looks_at = now + _LOOK_SECONDS
-        return True
 
     def _past(self, fit: Fit) -> Trees:
         """The trees of a fit that is long past, if they were published, or else fitted here."""
@@ -211,6 +201,8 @@ class _Theirs:
         self._fit = fit
         self._digest = digest
         self._trees: Trees | None = None
+        self._looks_at = 0.0
+        """When to look next without waiting, by the monotonic clock."""
         self._due: float | None = None
         """When they do not come in time, by the monotonic clock: known once they are asked for."""
         self._own: Future[Trees] | None = None
@@ -221,6 +213,10 @@ class _Theirs:
         if self._trees is not None or not self._digest.done():
             return
         if self._own is None:
+            now = time.monotonic()
+            if not wait_seconds and now < self._looks_at:
+                return
+            self._looks_at = now + _LOOK_SECONDS
             try:
                 self._trees = self._fits.take(self._digest.result(), wait_seconds)
             except (BusError, ValueError) as error:

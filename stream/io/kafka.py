@@ -16,9 +16,9 @@ from kafka.errors import KafkaError, KafkaTimeoutError, RetriableError, TopicAlr
 
 from stream.io.bus import BusError, BusUnavailable, Message, Record, TopicPartition, TopicSpec
 from stream.io.cluster import (
-    ALONE_MS,
+    PATIENT_MS,
+    PROMPT_MS,
     REQUEST_SECONDS,
-    TOGETHER_MS,
     Client,
     Cluster,
     Ends,
@@ -83,8 +83,8 @@ class KafkaBroker:
     def publisher(self) -> KafkaPublisher:
         return KafkaPublisher(self._cluster)
 
-    def reader(self) -> KafkaReader:
-        return KafkaReader(self._cluster)
+    def reader(self, *, patient: bool = False) -> KafkaReader:
+        return KafkaReader(self._cluster, patient=patient)
 
     def consumer(
         self, *, group: str, member: str, inputs: Sequence[str], exactly_once: bool = True
@@ -169,10 +169,12 @@ class KafkaPublisher:
 class KafkaReader:
     """Tails partitions without a group."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, *, patient: bool = False) -> None:
         self._cluster = cluster
         self._topics: dict[str, Topic] = {}
-        self._consumer = cluster.consumer(group_id=None)
+        self._consumer = cluster.consumer(
+            group_id=None, fetch_max_wait_ms=PATIENT_MS if patient else PROMPT_MS
+        )
         self._ends = Ends(cluster, self._consumer)
 
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
@@ -181,8 +183,6 @@ class KafkaReader:
             if position < 0:
                 raise BusError(f"{source.topic}[{source.partition}] has no position {position}.")
         with self._cluster.explained():
-            alone = len(positions) == 1
-            self._consumer._fetcher.config["fetch_max_wait_ms"] = ALONE_MS if alone else TOGETHER_MS
             self._consumer.assign([KafkaPartition(*source) for source in positions])
             for source, position in positions.items():
                 self._consumer.seek(KafkaPartition(*source), position)

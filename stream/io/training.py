@@ -159,7 +159,10 @@ class TrainingLog:
 
     def _fetch(self, timeout_seconds: float) -> bool:
         """Read one poll's worth; return whether anything waits to be learned."""
-        for record in self._reader.poll(self._settings.max_batch, timeout_seconds):
+        records = self._reader.poll(self._settings.max_batch, timeout_seconds)
+        if len(records) >= _AT_ONCE:  # one who is behind: there may be more
+            self._looks_at = 0.0
+        for record in records:
             found = example(record.value, MAX_EXAMPLE_BYTES)
             if isinstance(found, Reject):
                 log.error("training log, offset %d is passed over: %s", record.offset, found.reason)

@@ -15,6 +15,7 @@ import pytest
 from river import base
 
 from stream.core.boosted import BoostedTrees
+from stream.core.committee import as_rows
 from stream.core.resample import STRATEGIES
 from tests.checks import checked
 
@@ -385,3 +386,42 @@ def test_fits_after_a_correction_are_those_of_examples_that_were_right_at_once()
     assert corrected.learned == knew.learned
     assert kept(corrected) == kept(knew)[: len(rows)]
     assert fit_positions(corrected, stream(200, seed=1)) == fit_positions(knew, stream(200, seed=1))
+
+
+@pytest.mark.parametrize("size", [1, 7, 50, 1_000])
+@pytest.mark.parametrize("max_examples", [120, 300, 1_000])
+def test_blocks_of_rows_are_learned_as_one_example_after_the_other(
+    size: int, max_examples: int, background: Executor
+) -> None:
+    examples = stream(700)
+    names, found = as_rows([x for x, *_ in examples])
+    frauds = np.array([y for _, y, _ in examples])
+    weights = np.array([w for *_, w in examples])
+    one, blocks = trees(max_examples=max_examples), trees(max_examples=max_examples)
+    blocks.executor = background
+    for x, (_, y, w) in zip(found.tolist(), examples, strict=True):
+        one.learn_one(dict(zip(names, x, strict=True)), y, w=w)
+    for begin in range(0, len(examples), size):
+        at, end = begin, min(begin + size, len(examples))
+        while at < end:
+            due = blocks._coming is not None and blocks.learned + 1 == blocks._coming[0]
+            assert due or blocks.awaited is None
+            count = blocks.learn_rows(names, found[at:end], frauds[at:end], weights[at:end])
+            assert count == 1 if due else count > 0
+            at += count
+    assert (blocks.learned, blocks.fits, blocks._held) == (one.learned, one.fits, one._held)
+    for kept in ("_features", "_frauds", "_weights"):
+        pair = [getattr(model, kept)[: model._held] for model in (one, blocks)]
+        assert pair[0].tobytes() == pair[1].tobytes()
+    probe = stream(50, seed=1)
+    assert risk(one, probe) == risk(blocks, probe)
+
+
+def test_a_block_that_brings_a_feature_is_put_in_order() -> None:
+    model = trees()
+    model.learn_rows(("x",), np.ones((3, 1), np.float32), np.zeros(3, bool), np.ones(3))
+    model.learn_rows(("z", "x"), np.full((2, 2), 5.0, np.float32), np.zeros(2, bool), np.ones(2))
+    model.learn_rows(("z",), np.full((1, 1), 7.0, np.float32), np.zeros(1, bool), np.ones(1))
+    nan = float("nan")
+    expected = np.array([[1, nan]] * 3 + [[5, 5]] * 2 + [[nan, 7]], dtype=np.float32)
+    assert np.array_equal(model._features[: model._held], expected, equal_nan=True)

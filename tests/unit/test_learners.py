@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
-from river import base, compose
+from river import base, compose, linear_model, optim, preprocessing
 
 from stream.core.detector import Detector
 from stream.core.learners import KINDS, LEARNERS, Novel, committee, log_rate, log_rates
@@ -22,6 +22,7 @@ from stream.core.linear import Linear
 from stream.core.model import Model
 from stream.core.rebalance import kept
 from stream.core.samplers import SAMPLERS
+from stream.core.weighting import Unsampled
 from stream.core.windows import ranked_average_precision
 from stream.settings import Settings
 from tests.checks import checked
@@ -151,6 +152,46 @@ def linear(sampler: str, learned: int) -> Linear:
     for x, y in stream(learned):
         model.learn_one(dict(x), y)
     return model
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_linear_learner_learns_blocks_of_rows_as_one_example_after_the_other(
+    sampler: str,
+) -> None:
+    examples, blocks = stream(600), Linear(sampler, target_share=0.2, half_life=2_000, seed=1)
+    names, found = table(examples)
+    found[::9, 1] = np.nan  # some have no such feature
+    frauds, weights = np.array([y for _, y in examples]), np.linspace(1.0, 3.0, len(examples))
+    one = Linear(sampler, target_share=0.2, half_life=2_000, seed=1)
+    for row, y, w in zip(found.tolist(), frauds.tolist(), weights.tolist(), strict=True):
+        given_ = dict(zip(names, row, strict=True))
+        one.learn_one({k: v for k, v in given_.items() if not np.isnan(v)}, y, w=w)
+    at = 0
+    while at < len(examples):
+        block = slice(at, min(at + 50, len(examples)))
+        at += blocks.learn_rows(names, found[block], frauds[block], weights[block])
+    _, probe = table(stream(50, seed=3))
+    expected = one.probabilities(names, probe).tolist()
+    assert blocks.probabilities(names, probe).tolist() == pytest.approx(expected, rel=1e-6)
+
+
+def rounded(examples: list[Row]) -> list[Row]:
+    """As rows have them, in 32 bits."""
+    return [({k: float(np.float32(v)) for k, v in x.items()}, y) for x, y in examples]
+
+
+def test_a_linear_learner_learns_what_rivers_own_regression_does() -> None:
+    scaler = preprocessing.StandardScaler()
+    regression = linear_model.LogisticRegression(optimizer=optim.SGD(0.01), l2=1e-5)
+    rivers = scaler | Unsampled(regression, half_life=2_000, seed=1)
+    ours = linear("none", 0)
+    for x, y in rounded(stream(800)):
+        rivers.learn_one(x, y, w=1.0)
+        ours.learn_one(x, y)
+    for x, _ in rounded(stream(50, seed=3)):
+        if all(abs(value) < 5.0 for value in scaler.transform_one(x).values()):
+            expected = rivers.predict_proba_one(x)[True]
+            assert ours.predict_proba_one(x)[True] == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("learned", [0, 1, 500])

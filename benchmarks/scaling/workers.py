@@ -164,6 +164,18 @@ def _scores(settings: Settings) -> dict[str, float]:
     return scores
 
 
+def _without(member: str, spent: Mapping[str, float]) -> Counter[str]:
+    """Seconds by stage, threads by what they do for any worker.
+
+    >>> _without("worker-1", {"kafka-io-worker-1": 1.0, "worker-1-network-thread": 2.0})
+    Counter({'network-thread': 2.0, 'kafka-io': 1.0})
+    """
+    found: Counter[str] = Counter()
+    for name, seconds in spent.items():
+        found[name.replace(f"-{member}", "").replace(f"{member}-", "")] += seconds  # type: ignore[assignment]
+    return found
+
+
 def _work(
     chosen: dict[str, Any], member: str, cores: Sequence[int], pipe: Any, by_stage: bool
 ) -> None:
@@ -193,7 +205,7 @@ def _work(
             cpu_seconds=cpu_seconds,
             learning_cpu_seconds=learning_seconds,
             model=digest(worker.detector.model),
-            stages=spent,
+            stages=_without(member, spent),
         )
     )
     pipe.recv()  # the parent ends it

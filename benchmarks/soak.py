@@ -1,7 +1,7 @@
 """A soak: do the memory of a worker and its time per transaction level off, and what does each
 thing that it holds take?
 
-    python benchmarks/soak.py --transactions 5000000 --accounts 500000 --label-delay 7d
+    python -m benchmarks.soak --transactions 5000000 --accounts 500000 --label-delay 7d
 
 Runs the detector over a stream as a worker does, labels `--label-delay` after their transaction,
 trees fitted in the background, and writes down its resident memory fifty times. Writes a snapshot,
@@ -47,6 +47,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from benchmarks.yardstick import Yardstick
 from producers.options import duration
 from stream.core.accounts import Accounts
 from stream.core.boosted import BoostedTrees
@@ -216,20 +217,12 @@ class Sample:
 
 
 class Times:
-    """Processor time of the handlers and of a yardstick: a fixed piece of work of the same kinds.
-
-    `fitting` works for the handlers.
-    """
+    """Processor time of the handlers and of a yardstick. `fitting` works for the handlers."""
 
     def __init__(self, fitting: Background) -> None:
-        rng = np.random.default_rng(1)
-        self._rows = rng.random((50_000, 24))
-        self._at = rng.integers(len(self._rows), size=(20, 400))
-        self._slots = {f"C{number}": number for number in range(50_000)}
-        self._names = [f"C{number}" for number in rng.integers(50_000, size=2_000)]
+        self.yardstick = Yardstick()
         self._fitting = fitting
-        self._fitted = self._handled = self._measured = 0.0
-        self._times = 0
+        self._fitted = self._handled = 0.0
 
     @contextmanager
     def handling(self) -> Iterator[None]:
@@ -238,24 +231,13 @@ class Times:
         yield
         self._handled += time.thread_time() - begun
 
-    def measure(self) -> None:
-        """Apply the yardstick once."""
-        begun = time.thread_time()
-        for at in self._at:
-            self._rows[at] *= 0.999
-        sum(self._slots[name] for name in self._names)
-        self._measured += time.thread_time() - begun
-        self._times += 1
-
     def take(self, transactions: int) -> dict[str, float]:
         """Return the times of a sample since the last, for so many transactions."""
         fitted, self._fitted = self._fitting.seconds - self._fitted, self._fitting.seconds
-        handled, measured = self._handled + fitted, self._measured
-        per_time = measured / max(self._times, 1)
-        self._handled, self._measured, self._times = 0.0, 0.0, 0
+        handled, self._handled = self._handled + fitted, 0.0
         return {
             "handling_us": round(1e6 * handled / transactions, 2),
-            "yardstick_us": round(1e6 * per_time, 2),
+            "yardstick_us": round(self.yardstick.take(), 2),
         }
 
 
@@ -290,7 +272,7 @@ def soaked(
                 shard.windows.changed()  # as a worker reports them
             late.add(new)
             decided += len(new.transactions)
-            times.measure()
+            times.yardstick.measure()
             if decided * SAMPLES >= transactions * (len(samples) + 1):
                 samples.append(
                     Sample(
@@ -513,7 +495,7 @@ COSTS: dict[str, Callable[[Settings, int], float]] = {
 
 def measured(name: str, count: int) -> float:
     """Return the bytes of one of a thing, measured in a process of its own."""
-    run = [sys.executable, __file__, "--cost", name, "--accounts", str(count)]
+    run = [sys.executable, "-m", "benchmarks.soak", "--cost", name, "--accounts", str(count)]
     told = subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True).stdout
     return float(told)
 

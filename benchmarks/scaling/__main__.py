@@ -4,9 +4,11 @@
         --score-from 20d --limit 400000 --set align_seconds=21600 --set learning_budget_us=20
 
 has one, two and four workers handle the same table in four partitions, each into topics of its own.
-Printed is, for each: processor time of all workers per transaction, and of that, learning;
-average precision of all decisions; and how many different models the workers have at the end of the
-training log, by a digest of all that a model holds (`benchmarks/scaling/digest.py`).
+Printed is, for each: processor time of all workers per transaction, also in yardsticks (a fixed
+piece of work that each does once a second of its processor time: a machine that others use is
+slower at one moment than at the next), and of that, learning; average precision of all decisions;
+and how many different models the workers have at the end of the training log, by a digest of all
+that a model holds (`benchmarks/scaling/digest.py`).
 
 Then live traffic while one worker becomes three, each is restarted in turn, and three become two.
 Printed is how many transactions were decided twice or never, and for each of these changes the
@@ -142,13 +144,15 @@ def setting(text: str) -> tuple[str, str]:
 def shared_table(shared: list[Shared], one: Shared) -> str:
     """Return a line for each number of workers; ratios are to the first."""
     lines = [
-        "| workers | transactions | µs of CPU per transaction | of one worker | of it learning "
-        "| average precision | different models |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| workers | transactions | µs of CPU per transaction | of one worker | in yardsticks "
+        "| of it learning | average precision | different models |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [
         f"| {each.workers} | {each.transactions:,} | {each.cpu_us:.1f} "
-        f"| {each.cpu_us / one.cpu_us:.3f} | {each.learning_us:.1f} "
+        f"| {each.cpu_us / one.cpu_us:.3f} "
+        f"| {each.cpu_us / each.yardstick_us / (one.cpu_us / one.yardstick_us):.3f} "
+        f"| {each.learning_us:.1f} "
         f"| {each.average_precision:.4f} | {each.models} |"
         for each in shared
     ]

@@ -19,6 +19,7 @@ from benchmarks.scaling.digest import digest
 from benchmarks.scaling.turns import take_long_turns
 from benchmarks.throughput.loops import stages
 from benchmarks.throughput.stages import sampled
+from benchmarks.yardstick import Yardstick
 from stream.core.windows import ranked_average_precision
 from stream.io.bus import TopicPartition, connect
 from stream.io.store import StoreWriter
@@ -27,6 +28,7 @@ from stream.process import set_up_process
 from stream.settings import Settings
 
 _WAITS_SECONDS = 1_200.0
+_MEASURED_EVERY_SECONDS = 1.0
 
 
 class Table(NamedTuple):
@@ -50,6 +52,8 @@ class Share:
     learning_cpu_seconds: float
     model: str
     """The digest of its model at the end of the training log."""
+    yardstick_us: float
+    """What a fixed piece of work took meanwhile, on the mean."""
     stages: Counter[str]
     """Processor seconds by stage, where they were asked for."""
 
@@ -71,6 +75,8 @@ class Shared:
     """Different ones at the end of the training log: one, if all is well."""
     position: int
     seconds: float
+    yardstick_us: float = 1.0
+    """What a fixed piece of work took them meanwhile, on the mean."""
     stages_us: dict[str, float] = field(default_factory=dict)
     """Processor time per transaction by stage, where it was asked for."""
 
@@ -137,6 +143,7 @@ def handled(
         models=len({share.model for share in shares}),
         position=end,
         seconds=seconds,
+        yardstick_us=float(np.mean([share.yardstick_us for share in shares])),
         stages_us={
             name: 1e6 * spent / count
             for name, spent in sum((share.stages for share in shares), Counter()).most_common()
@@ -176,6 +183,24 @@ def _without(member: str, spent: Mapping[str, float]) -> Counter[str]:
     return found
 
 
+def _measured(worker: Worker) -> Yardstick:
+    """Have a worker apply a yardstick every second of its processor time."""
+    yardstick, step = Yardstick(), worker.step
+    yardstick.measure()  # the first time is dearer
+    yardstick.take()
+    due = time.process_time()
+
+    def stepped() -> bool:
+        nonlocal due
+        if time.process_time() >= due:
+            yardstick.measure()
+            due = time.process_time() + _MEASURED_EVERY_SECONDS
+        return step()
+
+    worker.step = stepped  # type: ignore[method-assign]
+    return yardstick
+
+
 def _work(
     chosen: dict[str, Any], member: str, cores: Sequence[int], pipe: Any, by_stage: bool
 ) -> None:
@@ -191,10 +216,11 @@ def _work(
     until_end.set()
     pipe.send("ready")
     pipe.recv()
+    measured = _measured(worker)
     cpu = time.process_time()
     with sampled(stages(worker)) if by_stage else nullcontext(Counter[str]()) as spent:
         worker.run(Event(), until_end)
-    cpu_seconds = time.process_time() - cpu
+    cpu_seconds = time.process_time() - cpu - measured.seconds
     examples, (_, learning_seconds) = worker.reporting.counts["examples"], worker._learned()
     pipe.send("done")
     worker._training.learn(pipe.recv())  # what others have sent since
@@ -205,6 +231,7 @@ def _work(
             cpu_seconds=cpu_seconds,
             learning_cpu_seconds=learning_seconds,
             model=digest(worker.detector.model),
+            yardstick_us=measured.take(),
             stages=_without(member, spent),
         )
     )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import threading
-import weakref
 
 import numpy as np
 import xgboost
@@ -24,7 +22,7 @@ def predicted(booster: xgboost.Booster, rows: NDArray[np.float32]) -> NDArray[np
 
     That looks up how many processors its container may use each time it is called, for a
     matrix that it makes to hold nothing: 0.3 ms, as much as trees take for some 200 rows. Here
-    each thread has one that stays. These are the documented functions of XGBoost's C interface
+    it stays for the next. These are the documented functions of XGBoost's C interface
     (https://xgboost.readthedocs.io/en/stable/c.html).
 
     Raises `xgboost.core.XGBoostError` where rows do not fit the trees.
@@ -34,39 +32,36 @@ def predicted(booster: xgboost.Booster, rows: NDArray[np.float32]) -> NDArray[np
     if not n:
         return np.empty(0, dtype=np.float32)
     where = b'{"data": [%d, true], "shape": [%d, %d], "typestr": "<f4", "version": 3}'
+    try:
+        matrix = _unused.pop()
+    except IndexError:
+        matrix = _matrix()
     shape, dimensions = ctypes.POINTER(ctypes.c_uint64)(), ctypes.c_uint64()
     found = ctypes.POINTER(ctypes.c_float)()
     status = _LIB.XGBoosterPredictFromDense(
         booster.handle,
         where % (rows.ctypes.data, n, d),
         _CONFIG,
-        _matrix().handle,
+        matrix,
         ctypes.byref(shape),
         ctypes.byref(dimensions),
         ctypes.byref(found),
     )
+    _unused.append(matrix)
     _check(status)
     return np.ctypeslib.as_array(found, (n,)).copy()  # the next call writes there
 
 
-class _Matrix:
-    """A matrix without content: XGBoost looks there for what rows have besides features."""
-
-    def __init__(self) -> None:
-        self.handle = ctypes.c_void_p()
-        _check(_LIB.XGProxyDMatrixCreate(ctypes.byref(self.handle)))
-        weakref.finalize(self, _LIB.XGDMatrixFree, self.handle).atexit = False
+_unused: list[ctypes.c_void_p] = []
+"""Matrices without content, where XGBoost looks for what rows have besides features, and which no
+thread has in use: to take one out, or to put it back, is one step in Python. They stay."""
 
 
-_of_thread = threading.local()
-
-
-def _matrix() -> _Matrix:
-    """The matrix of this thread. It goes with it."""
-    found: _Matrix | None = getattr(_of_thread, "matrix", None)
-    if found is None:
-        found = _of_thread.matrix = _Matrix()
-    return found
+def _matrix() -> ctypes.c_void_p:
+    """One more of them."""
+    handle = ctypes.c_void_p()
+    _check(_LIB.XGProxyDMatrixCreate(ctypes.byref(handle)))
+    return handle
 
 
 def _check(status: int) -> None:

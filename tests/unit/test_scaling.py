@@ -46,13 +46,13 @@ def test_a_pause_is_that_of_a_partition_and_counts_where_it_touches_the_change()
 
 
 def test_the_page_takes_all_tables(tmp_path: Path) -> None:
-    one = Shared(1, 1_000, 100.0, 20.0, 90, 0.8, 1, 500, 9.0, {"poll": 20.0, "rest": 3.0})
-    four = Shared(4, 1_000, 114.0, 30.0, 90, 0.799, 1, 500, 3.0, {"learn": 9.0, "poll": 21.0})
+    one = Shared(1, 1_000, 100.0, 20.0, 90, 0.8, 1, 500, 9.0, 2.5, {"poll": 20.0, "rest": 3.0})
+    four = Shared(4, 1_000, 114.0, 30.0, 90, 0.799, 1, 500, 3.0, 2.0, {"learn": 9.0, "poll": 21.0})
     moves = Moved(5_000, 500.0, 0, 0, [Phase("one to three", 2.5)])
     text = placed(PAGE.read_text(), "workers", shared_table([one, four], one), PAGE.name)
     text = placed(text, "moves", moves_table(moves), PAGE.name)
     text = placed(text, "worker stages", stages_table([one, four]), PAGE.name)
     assert "| poll | 20.0 | 21.0 |\n| rest | 3.0 | 0.0 |\n| learn | 0.0 | 9.0 |" in text
-    assert "| 4 | 1,000 | 114.0 | 1.140 | 30.0 | 0.7990 | 1 |" in text
+    assert "| 4 | 1,000 | 114.0 | 1.140 | 1.425 | 30.0 | 0.7990 | 1 |" in text
     assert "| one to three | 2.50 s |" in text
     assert "5,000 transactions at 500 a second: 0 decided twice, 0 never." in text

@@ -262,6 +262,7 @@ class Committee(base.Classifier):
         changed: set[str] = set()
         for score, (_, is_fraud, w, _) in zip(scores, block, strict=True):
             changed.update(self.drift.learn(score, is_fraud, w))
+        caught = int(frauds.sum())
         for name, learner in self.learners.items():
             if isinstance(learner, BoostedTrees):
                 learner.executor = self.executor
@@ -269,7 +270,7 @@ class Committee(base.Classifier):
                 yield from _learned_as_rows(learner, block, names, (rows, frauds, weights), runs)
             else:
                 yield from _learned(learner, block)
-            self._frauds_learned[name] += int(frauds.sum())
+            self._frauds_learned[name] += caught
         if changed:
             self._changed(changed)
         self._since_look += len(block)

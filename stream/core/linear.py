@@ -78,12 +78,13 @@ class Linear(base.Classifier):
         NaN: missing. One after the other comes to the same but for rounding.
         """
         self.columns.add(names)
-        count = min(len(rows), _DEAR_AT_ONCE if isinstance(self.sampler, _DEAR) else len(rows))
-        placed = self.columns.placed(names, rows[:count]).astype(np.float64)
+        if isinstance(self.sampler, _DEAR):
+            rows = rows[:_DEAR_AT_ONCE]
+        placed = self.columns.placed(names, rows).astype(np.float64)
         examples = zip(self.scale.learn(placed), frauds.tolist(), weights.tolist(), strict=False)
         for row, is_fraud, weight in examples:
             self.sampler.learn_one(self._given(row), is_fraud, w=weight)  # type: ignore[call-arg]
-        return count
+        return len(rows)
 
     def predict_proba_one(self, x: FeatureDict, **kwargs: Any) -> dict[Label, float]:  # noqa: ARG002
         fraud = float(self.probabilities(tuple(x), _as_row(x))[0])
@@ -127,10 +128,10 @@ class Standard:
         After Welford, "Note on a method for calculating corrected sums of squares and products"
         (Technometrics 4, 1962). NaN is no value, and becomes the mean: 0. Columns may be added.
         """
-        more = (0, rows.shape[1] - len(self._counts))
-        self._counts, self._means, self._squares = (
-            np.pad(each, more) for each in (self._counts, self._means, self._squares)
-        )
+        if more := rows.shape[1] - len(self._counts):
+            self._counts, self._means, self._squares = (
+                np.pad(each, (0, more)) for each in (self._counts, self._means, self._squares)
+            )
         there = ~np.isnan(rows)
         counts = self._counts + np.cumsum(there, axis=0)
         # From the mean before, so that what never varies has no rounding errors to vary by.

@@ -30,17 +30,15 @@ class Columns:
     def __reduce__(self) -> tuple[Any, ...]:  # without what was asked last
         return Columns, (self.names,)
 
-    def __len__(self) -> int:
-        return len(self.names)
-
     def add(self, names: tuple[Hashable, ...]) -> int:
         """Give those a column that have none, and return how many they were."""
         if names == self.names:
             return 0
         known = set(self.names)
         new = tuple(name for name in names if name not in known)
-        self.names += new
-        self._asked = None
+        if new:
+            self.names += new
+            self._asked = None
         return len(new)
 
     def placed(self, names: tuple[Hashable, ...], rows: T) -> T:

@@ -120,7 +120,7 @@ class Trees:
         self.odds_factor = odds_factor
         self._columns = Columns(names)
 
-    def __reduce__(self) -> tuple[Any, ...]:  # the booster as its own bytes
+    def __reduce__(self) -> tuple[Any, ...]:  # and nothing that follows from them
         return Trees, (self.booster, self.names, self.odds_factor)
 
     def to_bytes(self) -> bytes:

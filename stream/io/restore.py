@@ -37,6 +37,8 @@ class Restored:
     """Of its inputs, and of the decisions topic behind the last record that counts."""
     next_snapshot: int
     """The number that its next snapshot has."""
+    handled_again: int
+    """Records since the snapshot that it was restored from, or since the beginning."""
 
 
 def restore(
@@ -65,6 +67,7 @@ def restore(
         start = {s: at for each in found.values() for s, at in each.positions.items()}
         goal = {s: at for each in found.values() for s, at in each.goal.items()}
         dead = refused(broker, detector.settings.dead_letters_topic, start, goal)
+        again = {p: each.left for p, each in found.items()}
         reader.assign(start)
         done = _Again(detector, reader, found, dead, go_on).run()
     finally:
@@ -74,7 +77,7 @@ def restore(
                 detector.shards.pop(partition, None)
     if not done:
         return None
-    return {p: Restored(each.positions, each.next_snapshot) for p, each in found.items()}
+    return {p: Restored(each.positions, each.next_snapshot, again[p]) for p, each in found.items()}
 
 
 @dataclass(slots=True)

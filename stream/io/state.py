@@ -43,6 +43,8 @@ _AT_ONCE = 2
 _BYTES_PER_SECOND, _SLOWLY = 2_000_000, 4_000_000
 """A large state is saved less often: no more than so much is written, taken over time; and no more
 than so much while a snapshot is under way that takes its time."""
+_MANY = 1_000
+"""Records handled again for a partition, after which it is not left without a snapshot."""
 _PARTS = ("features", "pending", "windows", "budget")
 _SHAPING_SETTINGS = (
     *("step_origin", "transaction_types", "half_lives_hours", "features", "window_seconds"),
@@ -148,10 +150,15 @@ class StateWriter:
             wait([on.packing[0]], wait_seconds)
         return on is not None and on.ready()
 
-    def opened(self, partition: int, number: int) -> None:
-        """Take note of a partition given, and of the number that its next snapshot has."""
+    def opened(self, partition: int, number: int, handled_again: int) -> None:
+        """Take note of a partition given, and of the number that its next snapshot has.
+
+        That is due at once where many records were handled again: a partition that moves on soon
+        would come to its next owner without one, and so with ever more to handle.
+        """
         self._numbers[partition] = number
-        self._due_at[partition] = self._clock() + self._settings.checkpoint_seconds
+        wait_seconds = self._settings.checkpoint_seconds if handled_again < _MANY else 0.0
+        self._due_at[partition] = self._clock() + wait_seconds
 
     def closed(self, partition: int) -> None:
         """Forget a partition, and what is not yet written of it."""

@@ -433,7 +433,7 @@ class Worker:
         self._forget(gone - given)
         for partition, found in (restored or {}).items():
             self._intake.open(partition)
-            self._states.opened(partition, found.next_snapshot)
+            self._states.opened(partition, found.next_snapshot, found.handled_again)
             for source in self._intake.inputs(partition):
                 self._consumer.seek(source, found.positions[source])
             self._positions |= found.positions

@@ -494,6 +494,25 @@ def test_a_worker_that_vanished_is_continued_with_one_decision_each(
     vanished._training.close()
 
 
+def test_who_handled_much_again_saves_it_at_once_so_that_the_next_one_need_not(
+    chosen: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """None of them has the partition for as long as it takes until a snapshot is due."""
+    publish(chosen, messages(chosen, ROWS))
+    states: list[dict[int, bytes]] = []
+    for again in (0, 2 * len(ROWS), 0):
+        worker = Worker(chosen, connect(chosen.bus), Memory(), member="one")
+        worker._training.open()
+        with caplog.at_level("INFO", "stream.io.restore"):
+            while not worker._at_end() or worker._states.waiting:
+                worker.step()
+        assert caplog.messages[-1].endswith(f"{again} records handled again")
+        states.append(shard_bytes(worker))
+        worker._consumer.close()  # without a last snapshot
+        worker._training.close()
+    assert states[0] == states[1] == states[2]
+
+
 def test_a_batch_whose_commit_is_lost_is_restored_and_done_again(chosen: Settings) -> None:
     publish(chosen, messages(chosen, ROWS))
     memory = Memory()

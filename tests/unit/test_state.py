@@ -25,7 +25,7 @@ def test_a_snapshot_that_takes_its_time_goes_out_as_time_passes() -> None:
     names, nothing = [f"C{i}" for i in range(20_000)], np.zeros(20_000)
     shard.features.accounts.observe(names, np.zeros(20_000, dtype=np.int64), nothing, nothing)
     writer = StateWriter(settings(), lambda: now[0])
-    writer.opened(0, 0)
+    writer.opened(0, 0, 0)
 
     def sent(rounds: int, *, slowly: bool) -> int:
         """Bytes that go out in so many rounds."""
@@ -54,7 +54,7 @@ def test_what_is_given_up_is_followed_by_a_snapshot_in_its_place() -> None:
     made = Detector(settings(), Model(settings()))
     shard, source = made.open(0), TopicPartition("transactions", 0)
     writer = StateWriter(settings(), lambda: 0.0)
-    writer.opened(0, 4)
+    writer.opened(0, 4, 0)
 
     def keys() -> set[bytes]:
         found = set()
@@ -116,3 +116,16 @@ def test_what_is_no_state_is_damaged_and_no_end_of_the_worker(
     )
     with pytest.raises(Damaged):
         Saved(manifest, content).restore(Detector(settings(), Model(settings())).open(0))
+
+
+def test_a_snapshot_is_due_in_its_time_but_at_once_where_much_was_handled_again() -> None:
+    now = [1_000.0]
+    writer = StateWriter(settings(checkpoint_seconds=30.0), lambda: now[0])
+    writer.opened(0, 0, 999)
+    assert writer.due() == []
+    writer.opened(1, 0, 1_000)
+    assert writer.due() == [1]
+    writer.closed(1)
+    now[0] += 30.0
+    assert writer.due() == [0]
+    writer.close()

@@ -12,11 +12,12 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from threading import Event
 from typing import Any
 
-from kafka import ConsumerRebalanceListener, KafkaProducer, OffsetAndMetadata
+from kafka import AsyncConsumerRebalanceListener, KafkaProducer, OffsetAndMetadata
 from kafka import TopicPartition as KafkaPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
@@ -38,7 +39,7 @@ from stream.io.cluster import (
     library,
     pause,
     records,
-    send,
+    send_together,
 )
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,9 @@ gives some, it returns a quarter more than those at most: what comes meanwhile w
 has piled up in a pause."""
 _IDLE_SECONDS = 0.1
 """A group that has given nothing for so long gives none for now."""
+_OFFSETS_SECONDS = 0.1
+"""Between two times that offsets are sent, at least once: whatever stands in them, each takes 0.8
+ms of processor time."""
 _ON_THEIR_WAY = 3
 """Commits of offsets that the next one does not wait for: kafka-python's connection takes five
 requests, and heartbeats go there, too."""
@@ -105,6 +109,9 @@ class KafkaGroupConsumer:
         """Outputs handed over ahead of a commit, which go out with it."""
         self._out: list[Any] = []
         """Or the futures of their places, where they are out."""
+        self._unsent: dict[Any, Any] = {}
+        """Offsets that go to the group before the next poll that may let partitions go."""
+        self._offsets_sent_at = 0.0
         self._sent: deque[_Sent] = deque()
         self._fenced: str | None = None
         self._closed = False
@@ -148,7 +155,7 @@ class KafkaGroupConsumer:
             )
 
     def _subscribe(self) -> None:
-        self._group.subscribe([self._inputs[0]], listener=_Listener(self._lost))
+        self._group.subscribe([self._inputs[0]], listener=_Listener(self._lost, self._offsets_left))
         # kafka-python can lose the request for what it subscribed to behind one that is on its way.
         # As leader of the group it would share out a topic that it believes to have no partitions,
         # and notice after minutes. This asks until the partitions are known.
@@ -186,6 +193,9 @@ class KafkaGroupConsumer:
         skip: Collection[TopicPartition] = (),
     ) -> list[Record]:
         self._raise_if_fenced()
+        if not self._group._coordinator.coordinator_unknown():  # or it would be waited for
+            with self._cluster.explained():
+                self._send_offsets_in_time()
         for consumer in (self._group, self._follower):
             pause(consumer, skip)
         deadline = time.monotonic() + timeout_seconds
@@ -281,6 +291,8 @@ class KafkaGroupConsumer:
         # What was lost is let go even where it came back at once: others may have worked on it in
         # between, so the caller has to see it go. The next poll gives it again.
         target = self._assignment - lost if lost else owned
+        for at in [at for at in self._unsent if at.partition in lost]:
+            del self._unsent[at]
         for sent in self._sent:
             sent.leave(lost)
         if target == self._assignment:
@@ -317,9 +329,10 @@ class KafkaGroupConsumer:
     def committed(self, source: TopicPartition) -> int | None:
         # Not by the group's own connection: the broker answers nothing there while it waits for all
         # members of a rebalance.
-        for sent in self._sent:
-            sent.arrived(COMMIT_SECONDS)
         with self._cluster.explained():
+            self._send_offsets()
+            for sent in self._sent:
+                sent.arrived(COMMIT_SECONDS)
             position = self._follower.committed(
                 KafkaPartition(*source), timeout_ms=REQUEST_SECONDS * 1000
             )
@@ -348,16 +361,13 @@ class KafkaGroupConsumer:
             return
         self._cluster.check(outputs, self._outputs)
         try:
-            self._out += self._sending(self._producer, outputs)
+            self._out += send_together(self._producer, outputs, self._outputs)
         except KafkaError as error:
             raise self._commit_lost(error) from error
 
     def has_sent(self) -> bool:
         sharing_out = self._group._coordinator.need_rejoin()
         return not self._exactly_once and not sharing_out and self._is_member()
-
-    def _sending(self, producer: Client, outputs: Sequence[Message]) -> list[Any]:
-        return [send(producer, message, self._outputs[message.topic]) for message in outputs]
 
     def commit(
         self, outputs: Sequence[Message], positions: Mapping[TopicPartition, int]
@@ -403,7 +413,7 @@ class KafkaGroupConsumer:
     def _as_one(self, producer: Client, outputs: Sequence[Message], offsets: Any) -> list[Any]:
         """Commit outputs and offsets as a transaction; return the places of the outputs."""
         producer.begin_transaction()
-        sent = self._sending(producer, outputs)
+        sent = send_together(producer, outputs, self._outputs)
         if offsets:
             producer.send_offsets_to_transaction(offsets, self._group.group_metadata())
         producer.commit_transaction()
@@ -415,17 +425,43 @@ class KafkaGroupConsumer:
         The next commits see to it that the offsets came through: nothing waits for it here.
         """
         self._settle(_ON_THEIR_WAY)
-        sent, self._out = [*self._out, *self._sending(producer, outputs)], []
-        producer.flush(timeout=COMMIT_SECONDS)
+        sent, self._out = self._out, []
+        if outputs:
+            sent += send_together(producer, outputs, self._outputs)
+        if not all(future.is_done for future in sent):
+            producer.flush(timeout=COMMIT_SECONDS)
         places = [future.get(timeout=0) for future in sent]
-        if offsets and self._group._coordinator.coordinator_unknown():
+        self._unsent |= offsets
+        self._send_offsets_in_time()
+        return places
+
+    def _send_offsets_in_time(self) -> None:
+        """Send offsets where that is due, or where partitions may go."""
+        due = time.monotonic() >= self._offsets_sent_at + _OFFSETS_SECONDS
+        if self._unsent and (due or self._group._coordinator.need_rejoin()):
+            self._send_offsets()
+
+    def _offsets_left(self) -> Any:
+        """Send the offsets that are not sent yet, now that partitions go; a future of it."""
+        offsets, self._unsent = self._unsent, {}
+        if not offsets:
+            return None
+        future = self._group.commit_async(offsets)
+        self._sent.append(_Sent(offsets, future))
+        return future
+
+    def _send_offsets(self) -> None:
+        if not self._unsent:
+            return
+        offsets, self._unsent = self._unsent, {}
+        self._offsets_sent_at = time.monotonic()
+        if self._group._coordinator.coordinator_unknown():
             # What kafka-python then returns tells of the search for it, not of the commit.
             for before in self._sent:  # or they would go back
                 before.leave_to(offsets)
             self._group.commit(offsets, timeout_ms=COMMIT_SECONDS * 1000)
-        elif offsets:
+        else:
             self._sent.append(_Sent(offsets, self._group.commit_async(offsets)))
-        return places
 
     def settle(self) -> None:
         try:
@@ -435,6 +471,8 @@ class KafkaGroupConsumer:
 
     def _settle(self, but: int, seconds: float = COMMIT_SECONDS) -> None:
         """Wait for offsets that were sent, all but the last so many; commit those that failed."""
+        if not but:
+            self._send_offsets()
         while self._sent and (len(self._sent) > but or self._sent[0].over):
             sent = self._sent.popleft()
             if sent.arrived(seconds):
@@ -476,6 +514,7 @@ class KafkaGroupConsumer:
         """Own nothing for now; the next poll gives again what the group has, as it is committed."""
         self._assignment = frozenset()
         self._sent.clear()
+        self._unsent = {}
         self._ahead, self._out = [], []
         self._follower.assign([])
 
@@ -565,19 +604,26 @@ class _Unread:
         self._future.add_errback(call)
 
 
-class _Listener(ConsumerRebalanceListener):
-    """Notes which partitions were taken, in the middle of a poll."""
+class _Listener(AsyncConsumerRebalanceListener):
+    """Notes which partitions were taken, in the middle of a poll, on kafka-python's thread.
 
-    def __init__(self, lost: set[int]) -> None:
+    `leaving` is called before others have those that are revoked, and its future waited for.
+    """
+
+    def __init__(self, lost: set[int], leaving: Callable[[], Any]) -> None:
         self._lost = lost
+        self._leaving = leaving
 
-    def on_partitions_revoked(self, revoked: Any) -> None:
+    async def on_partitions_revoked(self, revoked: Any) -> None:
         self._lost.update(at.partition for at in revoked)
+        if (sent := self._leaving()) is not None:
+            with suppress(KafkaError):  # then what was done comes once more
+                await sent
 
-    def on_partitions_lost(self, lost: Any) -> None:
+    async def on_partitions_lost(self, lost: Any) -> None:
         self._lost.update(at.partition for at in lost)
 
-    def on_partitions_assigned(self, assigned: Any) -> None:
+    async def on_partitions_assigned(self, assigned: Any) -> None:
         """Nothing: the end of the poll sees what is owned."""
 
 

@@ -25,6 +25,7 @@ from kafka import TopicPartition as KafkaPartition
 from kafka.errors import KafkaTimeoutError
 from kafka.future import Future as KafkaFuture
 
+from stream.io import kafka_consumer
 from stream.io.bus import (
     Broker,
     BusError,
@@ -40,6 +41,7 @@ from stream.io.bus import (
     connect,
 )
 from stream.io.kafka import UNACKNOWLEDGED_BYTES
+from stream.io.kafka_consumer import KafkaGroupConsumer
 from tests.servers.kafka import LocalKafka, free_port
 from tests.streams import eventually
 
@@ -573,6 +575,126 @@ def test_what_was_sent_is_committed_before_a_poll_that_may_let_it_go(bus: Bus) -
         return one.has_sent() and two.has_sent()
 
     eventually(settled)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("url", ["kafka"], indirect=True)
+def test_at_least_once_positions_are_sent_now_and_then_and_in_time(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = TopicPartition(bus.topic("tx", 2), 0)
+    consumer = bus.consumer(source.topic, exactly_once=False)
+    group, sent = group_of(consumer), list[int]()
+    own(consumer)
+    arrives = group.commit_async
+
+    def noted(offsets: Any) -> Any:
+        sent.append(offsets[KafkaPartition(*source)].offset)
+        return arrives(offsets)
+
+    monkeypatch.setattr(group, "commit_async", noted)
+    monkeypatch.setattr(kafka_consumer, "_OFFSETS_SECONDS", 3600.0)
+    for position in range(1, 6):
+        consumer.commit([], {source: position})
+        consumer.poll(1, 0.0)
+    assert sent == [1]
+    assert consumer.committed(source) == 5  # who asks does not get what is old
+    consumer.commit([], {source: 6})
+    consumer.settle()
+    assert sent == [1, 5, 6]
+    consumer.commit([], {source: 7})
+    monkeypatch.setattr(kafka_consumer, "_OFFSETS_SECONDS", 0.0)
+    consumer.poll(1, 0.0)
+    assert sent == [1, 5, 6, 7]
+    monkeypatch.setattr(kafka_consumer, "_OFFSETS_SECONDS", 3600.0)
+    consumer.commit([], {source: 8})
+    two = bus.consumer(source.topic, member="two", exactly_once=False)
+    two.poll(1, 0.5)  # another asks for its share
+    eventually(lambda: not consumer.has_sent())
+    consumer.poll(1, 0.0)
+    assert sent == [1, 5, 6, 7, 8]
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("url", ["kafka"], indirect=True)
+def test_positions_not_yet_sent_go_with_their_partition_and_with_who_leaves(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_consumer, "_OFFSETS_SECONDS", 3600.0)
+    inputs = [TopicPartition(bus.topic("tx", 2), at) for at in (0, 1)]
+    one, two = (
+        bus.consumer(inputs[0].topic, member=member, exactly_once=False) for member in ("1", "2")
+    )
+    own(one)
+    one.commit([], dict.fromkeys(inputs, 1))  # the first is sent
+    one.commit([], dict.fromkeys(inputs, 2))
+
+    def shared() -> bool:
+        own(one, two)
+        apart = len(one.assignment()) == len(two.assignment()) == 1
+        return apart and one.has_sent() and two.has_sent()
+
+    eventually(shared)
+    (gone,) = (at for at in inputs if at.partition in two.assignment())
+    assert two.committed(gone) == 2
+    two.commit([], {gone: 9})
+    two.settle()
+    (kept,) = set(inputs) - {gone}
+    one.commit([], {kept: 3})
+    one.close()
+    assert (two.committed(kept), two.committed(gone)) == (3, 9)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("url", ["kafka"], indirect=True)
+def test_the_thread_of_the_producer_is_woken_once_for_outputs_to_several_topics(bus: Bus) -> None:
+    source, outputs = bus.topic("tx"), [bus.topic(name) for name in ("alerts", "training", "dead")]
+    consumer = bus.consumer(source)
+    assert isinstance(consumer, KafkaGroupConsumer)
+    own(consumer)
+    producer, asleep = consumer._producer, list[bool]()
+    assert producer is not None
+    sender, begins = producer._sender, producer._accumulator.append
+
+    def begun(*args: Any, **options: Any) -> Any:
+        asleep.append("wakeup" in vars(sender))
+        return begins(*args, **options)
+
+    producer._accumulator.append = begun
+    for _ in range(2):  # the first asks about the topics
+        consumer.commit([numbered(each, 1)[0] for each in outputs], {TopicPartition(source, 0): 1})
+        assert "wakeup" not in vars(sender)
+    assert asleep
+    assert all(asleep)
+    for each in outputs:
+        assert len(read(bus.reader(TopicPartition(each, 0)), 2)) == 2
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("url", ["kafka"], indirect=True)
+def test_a_poll_with_a_fetch_under_way_hands_no_work_to_the_thread_of_the_client(bus: Bus) -> None:
+    source = bus.topic("tx")
+    consumer = bus.consumer(source)
+    own(consumer)
+    group, handed = group_of(consumer), list[Any]()
+    read(consumer, 0)
+    consumer.poll(1, 0.3)
+    group.config["fetch_max_wait_ms"] = group._fetcher.config["fetch_max_wait_ms"] = 5_000
+    group.poll(100)  # the fetch after this waits for longer than the test
+    net = group._net
+    run = net.run
+
+    def noted(coroutine: Any, *args: Any) -> Any:
+        handed.append(coroutine)
+        return run(coroutine, *args)
+
+    net.run = noted
+    try:
+        for _ in range(5):
+            group.poll(0)
+    finally:
+        del net.run
+    assert handed == []
 
 
 @pytest.mark.kafka

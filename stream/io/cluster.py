@@ -311,8 +311,6 @@ class _Forgetful:
 
     def run(self, coroutine: Any, *args: Any) -> Any:
         try:
-            if len(args) == 2 and args[1] == 0 and not args[0].is_done:
-                raise KafkaTimeoutError("no time to wait")  # nor to ask its thread to
             return self._net.run(coroutine, *args)
         except KafkaTimeoutError as error:
             error.__traceback__ = None
@@ -335,8 +333,14 @@ def _ask_where_needed(consumer: Client) -> None:
 
     def send_where_none_is_pending() -> Any:
         pending = fetcher._nodes_with_pending_fetch_requests
-        if pending and all(
-            fetcher._select_read_replica(at) in pending for at in fetcher._fetchable_partitions()
+        over = any(future.is_done for future in list(fetcher._fetch_futures))  # to be cleared away
+        if (
+            pending
+            and not over
+            and all(
+                fetcher._select_read_replica(at) in pending
+                for at in fetcher._fetchable_partitions()
+            )
         ):
             return []
         return send_fetches()
@@ -423,6 +427,8 @@ def send_together(
     producer: Client, messages: Sequence[Message], topics: Mapping[str, Topic]
 ) -> list[Any]:
     """Hand messages to a producer at once; the futures of their places."""
+    if not messages:
+        return []
     for name in {message.topic for message in messages}:
         producer.partitions_for(name)  # what is not known is waited for, with the thread awake
     # kafka-python (3.0.12) wakes its thread with each batch that is begun: with each topic here,

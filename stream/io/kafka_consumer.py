@@ -11,10 +11,8 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from threading import Event
 from typing import Any
 
 from kafka import AsyncConsumerRebalanceListener, KafkaProducer, OffsetAndMetadata
@@ -41,6 +39,7 @@ from stream.io.cluster import (
     records,
     send_together,
 )
+from stream.io.offsets import ON_THEIR_WAY, Offsets
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +62,6 @@ gives some, it returns a quarter more than those at most: what comes meanwhile w
 has piled up in a pause."""
 _IDLE_SECONDS = 0.1
 """A group that has given nothing for so long gives none for now."""
-_OFFSETS_SECONDS = 0.1
-"""Between two times that offsets are sent, at least once: whatever stands in them, each takes 0.8
-ms of processor time."""
-_ON_THEIR_WAY = 3
-"""Commits of offsets that the next one does not wait for: kafka-python's connection takes five
-requests, and heartbeats go there, too."""
 
 
 class KafkaGroupConsumer:
@@ -109,10 +102,6 @@ class KafkaGroupConsumer:
         """Outputs handed over ahead of a commit, which go out with it."""
         self._out: list[Any] = []
         """Or the futures of their places, where they are out."""
-        self._unsent: dict[Any, Any] = {}
-        """Offsets that go to the group before the next poll that may let partitions go."""
-        self._offsets_sent_at = 0.0
-        self._sent: deque[_Sent] = deque()
         self._fenced: str | None = None
         self._closed = False
         self._producer: Client | None = None
@@ -131,6 +120,7 @@ class KafkaGroupConsumer:
                 heartbeat_interval_ms=1000,  # it is how members learn that others came or left
             )
             clients.append(self._group)
+            self._offsets = Offsets(self._group)
             self._follower = cluster.consumer(group_id=group, client_id=member)
             clients.append(self._follower)
             self._subscribe()
@@ -155,7 +145,7 @@ class KafkaGroupConsumer:
             )
 
     def _subscribe(self) -> None:
-        self._group.subscribe([self._inputs[0]], listener=_Listener(self._lost, self._offsets_left))
+        self._group.subscribe([self._inputs[0]], listener=_Listener(self._lost, self._offsets))
         # kafka-python can lose the request for what it subscribed to behind one that is on its way.
         # As leader of the group it would share out a topic that it believes to have no partitions,
         # and notice after minutes. This asks until the partitions are known.
@@ -193,9 +183,6 @@ class KafkaGroupConsumer:
         skip: Collection[TopicPartition] = (),
     ) -> list[Record]:
         self._raise_if_fenced()
-        if not self._group._coordinator.coordinator_unknown():  # or it would be waited for
-            with self._cluster.explained():
-                self._send_offsets_in_time()
         for consumer in (self._group, self._follower):
             pause(consumer, skip)
         deadline = time.monotonic() + timeout_seconds
@@ -204,6 +191,7 @@ class KafkaGroupConsumer:
             polled: list[Record] = []
             try:
                 with self._cluster.explained():
+                    self._offsets.send_in_time()
                     self._fetch(polled, max_records, wait_ms)
                     changed = self._follow()
             except BaseException as error:
@@ -291,10 +279,7 @@ class KafkaGroupConsumer:
         # What was lost is let go even where it came back at once: others may have worked on it in
         # between, so the caller has to see it go. The next poll gives it again.
         target = self._assignment - lost if lost else owned
-        for at in [at for at in self._unsent if at.partition in lost]:
-            del self._unsent[at]
-        for sent in self._sent:
-            sent.leave(lost)
+        self._offsets.leave(lost)
         if target == self._assignment:
             return False
         positions = self._beginnings(target - self._assignment)
@@ -330,9 +315,7 @@ class KafkaGroupConsumer:
         # Not by the group's own connection: the broker answers nothing there while it waits for all
         # members of a rebalance.
         with self._cluster.explained():
-            self._send_offsets()
-            for sent in self._sent:
-                sent.arrived(COMMIT_SECONDS)
+            self._offsets.arrive(COMMIT_SECONDS)
             position = self._follower.committed(
                 KafkaPartition(*source), timeout_ms=REQUEST_SECONDS * 1000
             )
@@ -424,63 +407,20 @@ class KafkaGroupConsumer:
 
         The next commits see to it that the offsets came through: nothing waits for it here.
         """
-        self._settle(_ON_THEIR_WAY)
+        self._offsets.see_to(ON_THEIR_WAY, COMMIT_SECONDS)
         sent, self._out = self._out, []
-        if outputs:
-            sent += send_together(producer, outputs, self._outputs)
+        sent += send_together(producer, outputs, self._outputs)
         if not all(future.is_done for future in sent):
             producer.flush(timeout=COMMIT_SECONDS)
         places = [future.get(timeout=0) for future in sent]
-        self._unsent |= offsets
-        self._send_offsets_in_time()
+        self._offsets.put(offsets)
         return places
-
-    def _send_offsets_in_time(self) -> None:
-        """Send offsets where that is due, or where partitions may go."""
-        due = time.monotonic() >= self._offsets_sent_at + _OFFSETS_SECONDS
-        if self._unsent and (due or self._group._coordinator.need_rejoin()):
-            self._send_offsets()
-
-    def _offsets_left(self) -> Any:
-        """Send the offsets that are not sent yet, now that partitions go; a future of it."""
-        offsets, self._unsent = self._unsent, {}
-        if not offsets:
-            return None
-        future = self._group.commit_async(offsets)
-        self._sent.append(_Sent(offsets, future))
-        return future
-
-    def _send_offsets(self) -> None:
-        if not self._unsent:
-            return
-        offsets, self._unsent = self._unsent, {}
-        self._offsets_sent_at = time.monotonic()
-        if self._group._coordinator.coordinator_unknown():
-            # What kafka-python then returns tells of the search for it, not of the commit.
-            for before in self._sent:  # or they would go back
-                before.leave_to(offsets)
-            self._group.commit(offsets, timeout_ms=COMMIT_SECONDS * 1000)
-        else:
-            self._sent.append(_Sent(offsets, self._group.commit_async(offsets)))
 
     def settle(self) -> None:
         try:
-            self._settle(0)
+            self._offsets.settle(COMMIT_SECONDS)
         except KafkaError as error:
             raise self._commit_lost(error) from error
-
-    def _settle(self, but: int, seconds: float = COMMIT_SECONDS) -> None:
-        """Wait for offsets that were sent, all but the last so many; commit those that failed."""
-        if not but:
-            self._send_offsets()
-        while self._sent and (len(self._sent) > but or self._sent[0].over):
-            sent = self._sent.popleft()
-            if sent.arrived(seconds):
-                continue
-            for later in self._sent:  # or they would go back
-                sent.leave_to(later.offsets)
-            if sent.offsets:
-                self._group.commit(sent.offsets, timeout_ms=seconds * 1000)
 
     def _commit_lost(self, error: KafkaError) -> BusError:
         """Leave everything as after a commit that did not happen, and say why."""
@@ -513,8 +453,7 @@ class KafkaGroupConsumer:
     def _let_go(self) -> None:
         """Own nothing for now; the next poll gives again what the group has, as it is committed."""
         self._assignment = frozenset()
-        self._sent.clear()
-        self._unsent = {}
+        self._offsets.clear()
         self._ahead, self._out = [], []
         self._follower.assign([])
 
@@ -538,7 +477,7 @@ class KafkaGroupConsumer:
         producer, self._producer = self._producer, None
         try:
             if not self._fenced:
-                self._settle(0, _CLOSE_SECONDS)
+                self._offsets.settle(_CLOSE_SECONDS)
         except KafkaError as error:
             log.warning("the last batches of %s will come once more: %s", self._member, error)
         try:
@@ -559,36 +498,6 @@ class KafkaGroupConsumer:
             admin.remove_group_members(self._group_name, [leaver])
 
 
-class _Sent:
-    """Offsets that are on their way to the group."""
-
-    def __init__(self, offsets: Any, future: Any) -> None:
-        self.offsets = dict(offsets)
-        """Those to commit again should they not arrive."""
-        self._future = future
-        self._over = Event()
-        future.add_both(lambda _: self._over.set())
-
-    @property
-    def over(self) -> bool:
-        """Whether it is known what became of them."""
-        return self._over.is_set()
-
-    def leave(self, partitions: Collection[int]) -> None:
-        """Let go of partitions that went: others may be further there."""
-        for at in [at for at in self.offsets if at.partition in partitions]:
-            del self.offsets[at]
-
-    def leave_to(self, later: Mapping[Any, Any]) -> None:
-        """Let go of those that were sent once more since."""
-        for at in self.offsets.keys() & later.keys():
-            del self.offsets[at]
-
-    def arrived(self, timeout_seconds: float) -> bool:
-        """Whether they are committed, as soon as that is known."""
-        return self._over.wait(timeout_seconds) and self._future.exception is None
-
-
 class _Unread:
     """A future that is not done until someone has asked it."""
 
@@ -605,23 +514,23 @@ class _Unread:
 
 
 class _Listener(AsyncConsumerRebalanceListener):
-    """Notes which partitions were taken, in the middle of a poll, on kafka-python's thread.
+    """Notes which partitions were taken, in the middle of a poll, on kafka-python's thread."""
 
-    `leaving` is called before others have those that are revoked, and its future waited for.
-    """
-
-    def __init__(self, lost: set[int], leaving: Callable[[], Any]) -> None:
+    def __init__(self, lost: set[int], offsets: Offsets) -> None:
         self._lost = lost
-        self._leaving = leaving
+        self._offsets = offsets
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
-        self._lost.update(at.partition for at in revoked)
-        if (sent := self._leaving()) is not None:
-            with suppress(KafkaError):  # then what was done comes once more
+        """Others have them when this returns."""
+        with suppress(KafkaError):  # then what was done comes once more
+            if (sent := self._offsets.send()) is not None:
                 await sent
+        await self.on_partitions_lost(revoked)
 
     async def on_partitions_lost(self, lost: Any) -> None:
-        self._lost.update(at.partition for at in lost)
+        partitions = {at.partition for at in lost}
+        self._lost.update(partitions)
+        self._offsets.leave(partitions)
 
     async def on_partitions_assigned(self, assigned: Any) -> None:
         """Nothing: the end of the poll sees what is owned."""

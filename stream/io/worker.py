@@ -77,7 +77,7 @@ class Worker:
     1. the handlers of `Detector` change the state in memory;
     2. alerts, examples, dead letters, what was decided, chunks of saved state and positions are
        committed as one (at least once, alerts are out before the labels of the batch are joined,
-       and positions are committed when the next poll has returned);
+       and positions are committed behind the next poll, now and then);
     3. examples are learned in the order of the training log: of live traffic in steps, so that the
        next batch need not wait for them.
 

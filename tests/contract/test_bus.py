@@ -25,7 +25,7 @@ from kafka import TopicPartition as KafkaPartition
 from kafka.errors import KafkaTimeoutError
 from kafka.future import Future as KafkaFuture
 
-from stream.io import kafka_consumer
+import stream.io.offsets as offsets_module
 from stream.io.bus import (
     Broker,
     BusError,
@@ -593,7 +593,7 @@ def test_at_least_once_positions_are_sent_now_and_then_and_in_time(
         return arrives(offsets)
 
     monkeypatch.setattr(group, "commit_async", noted)
-    monkeypatch.setattr(kafka_consumer, "_OFFSETS_SECONDS", 3600.0)
+    monkeypatch.setattr(offsets_module, "OFFSETS_SECONDS", 3600.0)
     for position in range(1, 6):
         consumer.commit([], {source: position})
         consumer.poll(1, 0.0)
@@ -603,10 +603,10 @@ def test_at_least_once_positions_are_sent_now_and_then_and_in_time(
     consumer.settle()
     assert sent == [1, 5, 6]
     consumer.commit([], {source: 7})
-    monkeypatch.setattr(kafka_consumer, "_OFFSETS_SECONDS", 0.0)
+    monkeypatch.setattr(offsets_module, "OFFSETS_SECONDS", 0.0)
     consumer.poll(1, 0.0)
     assert sent == [1, 5, 6, 7]
-    monkeypatch.setattr(kafka_consumer, "_OFFSETS_SECONDS", 3600.0)
+    monkeypatch.setattr(offsets_module, "OFFSETS_SECONDS", 3600.0)
     consumer.commit([], {source: 8})
     two = bus.consumer(source.topic, member="two", exactly_once=False)
     two.poll(1, 0.5)  # another asks for its share
@@ -620,7 +620,7 @@ def test_at_least_once_positions_are_sent_now_and_then_and_in_time(
 def test_positions_not_yet_sent_go_with_their_partition_and_with_who_leaves(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_consumer, "_OFFSETS_SECONDS", 3600.0)
+    monkeypatch.setattr(offsets_module, "OFFSETS_SECONDS", 3600.0)
     inputs = [TopicPartition(bus.topic("tx", 2), at) for at in (0, 1)]
     one, two = (
         bus.consumer(inputs[0].topic, member=member, exactly_once=False) for member in ("1", "2")
@@ -649,23 +649,22 @@ def test_positions_not_yet_sent_go_with_their_partition_and_with_who_leaves(
 @pytest.mark.parametrize("url", ["kafka"], indirect=True)
 def test_the_thread_of_the_producer_is_woken_once_for_outputs_to_several_topics(bus: Bus) -> None:
     source, outputs = bus.topic("tx"), [bus.topic(name) for name in ("alerts", "training", "dead")]
-    consumer = bus.consumer(source)
+    consumer = bus.consumer(source, exactly_once=False)
     assert isinstance(consumer, KafkaGroupConsumer)
     own(consumer)
-    producer, asleep = consumer._producer, list[bool]()
+    batch = [numbered(each, 1)[0] for each in outputs]
+    consumer.commit(batch, {TopicPartition(source, 0): 1})  # the topics are known now
+    producer, woken = consumer._producer, list[str]()
     assert producer is not None
-    sender, begins = producer._sender, producer._accumulator.append
+    wake = producer._sender._client.wakeup
 
-    def begun(*args: Any, **options: Any) -> Any:
-        asleep.append("wakeup" in vars(sender))
-        return begins(*args, **options)
+    def noted() -> None:
+        woken.append(threading.current_thread().name)
+        wake()
 
-    producer._accumulator.append = begun
-    for _ in range(2):  # the first asks about the topics
-        consumer.commit([numbered(each, 1)[0] for each in outputs], {TopicPartition(source, 0): 1})
-        assert "wakeup" not in vars(sender)
-    assert asleep
-    assert all(asleep)
+    producer._sender._client.wakeup = noted
+    consumer.send(batch)
+    assert woken == [threading.current_thread().name]
     for each in outputs:
         assert len(read(bus.reader(TopicPartition(each, 0)), 2)) == 2
 
@@ -681,7 +680,7 @@ def test_a_poll_with_a_fetch_under_way_hands_no_work_to_the_thread_of_the_client
     consumer.poll(1, 0.3)
     group.config["fetch_max_wait_ms"] = group._fetcher.config["fetch_max_wait_ms"] = 5_000
     group.poll(100)  # the fetch after this waits for longer than the test
-    net = group._net
+    net = group._fetcher._manager._net
     run = net.run
 
     def noted(coroutine: Any, *args: Any) -> Any:
@@ -694,7 +693,9 @@ def test_a_poll_with_a_fetch_under_way_hands_no_work_to_the_thread_of_the_client
             group.poll(0)
     finally:
         del net.run
-    assert handed == []
+    # Whether something has come is asked for. That the coordinator is known and a fetch under way,
+    # is not.
+    assert [each.__name__ for each in handed] == ["wait_for"] * 5
 
 
 @pytest.mark.kafka
@@ -717,6 +718,7 @@ def test_positions_that_did_not_come_through_are_committed_once_more_and_never_g
     first, second = (TopicPartition(name, 0) for name in inputs)
     consumer = bus.consumer(*inputs, exactly_once=False)
     group = group_of(consumer)
+    monkeypatch.setattr(offsets_module, "OFFSETS_SECONDS", 0.0)
     arrives, failing = group.commit_async, [2, 3]
 
     def sometimes(offsets: Any) -> Any:
@@ -748,13 +750,15 @@ def test_positions_that_are_waited_for_are_not_followed_by_older_ones(
     with monkeypatch.context() as patched:
         patched.setattr(group, "commit_async", lambda _: lost)
         consumer.commit([], {first: 10, second: 5})
+    monkeypatch.setattr(offsets_module, "OFFSETS_SECONDS", 3600.0)
+    consumer.commit([], {first: 20})
+    lost.failure(KafkaTimeoutError("lost"))
     unknown, once = group._coordinator.coordinator_unknown, iter([True])
     monkeypatch.setattr(
         group._coordinator, "coordinator_unknown", lambda: next(once, False) or unknown()
     )
-    consumer.commit([], {first: 20})
-    lost.failure(KafkaTimeoutError("lost"))
     consumer.settle()
+    assert next(once, None) is None
     assert (consumer.committed(first), consumer.committed(second)) == (20, 5)
 
 

@@ -506,7 +506,7 @@ def test_who_handled_much_again_saves_it_at_once_so_that_the_next_one_need_not(
         with caplog.at_level("INFO", "stream.io.restore"):
             while not worker._at_end() or worker._states.waiting:
                 worker.step()
-        assert caplog.messages[-1].endswith(f"{again} records handled again")
+        assert caplog.messages[-1].endswith(f" {again} records handled again")
         states.append(shard_bytes(worker))
         worker._consumer.close()  # without a last snapshot
         worker._training.close()

@@ -333,17 +333,11 @@ def _ask_where_needed(consumer: Client) -> None:
 
     def send_where_none_is_pending() -> Any:
         pending = fetcher._nodes_with_pending_fetch_requests
-        over = any(future.is_done for future in list(fetcher._fetch_futures))  # to be cleared away
-        if (
-            pending
-            and not over
-            and all(
-                fetcher._select_read_replica(at) in pending
-                for at in fetcher._fetchable_partitions()
-            )
-        ):
-            return []
-        return send_fetches()
+        over = any(future.is_done for future in list(fetcher._fetch_futures))
+        if over or not pending:  # what is over is cleared away there
+            return send_fetches()
+        wanted = {fetcher._select_read_replica(at) for at in fetcher._fetchable_partitions()}
+        return [] if wanted <= pending else send_fetches()
 
     coordinator.ensure_coordinator_ready = ensure_where_unknown
     fetcher.send_fetches = send_where_none_is_pending

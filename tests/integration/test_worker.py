@@ -616,6 +616,7 @@ def test_who_learns_the_log_anew_has_the_trees_of_then_without_fitting_them(
     chosen = chosen.model_copy(update={"learner": "auto", "max_batch": 100})
     publish(chosen, messages(chosen, ROWS))
     first, _ = run(chosen)
+    first._fitting.shutdown(wait=True, cancel_futures=True)  # it publishes what it had begun
     published = {record.key for record in everything(connect(chosen.bus), chosen.fits_topic)}
     done: list[Fit] = []
     fit = Fit.__call__

@@ -75,7 +75,7 @@ class Shared:
     """Different ones at the end of the training log: one, if all is well."""
     position: int
     seconds: float
-    yardstick_us: float = 1.0
+    yardstick_us: float
     """What a fixed piece of work took them meanwhile, on the mean."""
     stages_us: dict[str, float] = field(default_factory=dict)
     """Processor time per transaction by stage, where it was asked for."""

@@ -199,7 +199,9 @@ class Consumer(Protocol):
         """
 
     def settle(self) -> None:
-        """Return once the positions of all commits are there. Raises as `commit` does."""
+        """Return once the positions of all commits are there, but for the last ones while the group
+        shares out its partitions. Raises as `commit` does.
+        """
 
     def commit(
         self, outputs: Sequence[Message], positions: Mapping[TopicPartition, int]

@@ -39,7 +39,7 @@ from stream.io.cluster import (
     records,
     send_together,
 )
-from stream.io.offsets import ON_THEIR_WAY, Offsets
+from stream.io.offsets import Offsets
 
 log = logging.getLogger(__name__)
 
@@ -407,7 +407,7 @@ class KafkaGroupConsumer:
 
         The next commits see to it that the offsets came through: nothing waits for it here.
         """
-        self._offsets.see_to(ON_THEIR_WAY, COMMIT_SECONDS)
+        self._offsets.see_to(COMMIT_SECONDS)
         sent, self._out = self._out, []
         sent += send_together(producer, outputs, self._outputs)
         if not all(future.is_done for future in sent):

@@ -13,7 +13,7 @@ from stream.io.cluster import Client
 OFFSETS_SECONDS = 0.1
 """Between two times that offsets are sent: whatever stands in them, each takes 0.8 ms of processor
 time."""
-ON_THEIR_WAY = 3
+_ON_THEIR_WAY = 3
 """Times that offsets were sent which the next one does not wait for: kafka-python's connection
 takes five requests, and heartbeats go there, too."""
 
@@ -76,12 +76,12 @@ class Offsets:
         While the group shares out partitions, what is not sent yet stays.
         """
         self.send()
-        self.see_to(0, seconds)
+        self.see_to(seconds, but=0)
         if self._unsent and self._group._coordinator.stable():  # the coordinator is looked for
             self._group.commit(self._unsent, timeout_ms=seconds * 1000)
             self._unsent = {}
 
-    def see_to(self, but: int, seconds: float) -> None:
+    def see_to(self, seconds: float, *, but: int = _ON_THEIR_WAY) -> None:
         """Wait for offsets that were sent, all but the last so many times; commit those that
         failed. Raises `KafkaError`."""
         while self._sent and (len(self._sent) > but or self._sent[0].over):

@@ -67,7 +67,6 @@ def restore(
         start = {s: at for each in found.values() for s, at in each.positions.items()}
         goal = {s: at for each in found.values() for s, at in each.goal.items()}
         dead = refused(broker, detector.settings.dead_letters_topic, start, goal)
-        again = {p: each.left for p, each in found.items()}
         reader.assign(start)
         done = _Again(detector, reader, found, dead, go_on).run()
     finally:
@@ -77,7 +76,9 @@ def restore(
                 detector.shards.pop(partition, None)
     if not done:
         return None
-    return {p: Restored(each.positions, each.next_snapshot, again[p]) for p, each in found.items()}
+    return {
+        p: Restored(each.positions, each.next_snapshot, each.again) for p, each in found.items()
+    }
 
 
 @dataclass(slots=True)
@@ -96,6 +97,11 @@ class _Partition:
     told: Record | None = None
     ended_at: float | None = None
     """Since when the decisions topic has had no more."""
+    again: int = field(init=False)
+    """Records to handle again, as it was opened."""
+
+    def __post_init__(self) -> None:
+        self.again = self.left
 
     @property
     def reached(self) -> bool:
@@ -167,7 +173,7 @@ class _Again:
         self._found = found
         self._dead = dead
         self._go_on = go_on
-        self._total = sum(each.left for each in found.values())
+        self._total = sum(each.again for each in found.values())
         self._wanted = True
         self._looked = time.monotonic()
 

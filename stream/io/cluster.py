@@ -23,6 +23,7 @@ from kafka.errors import (
     TransactionalIdAuthorizationFailedError,
 )
 
+from stream.io.batches import Batches
 from stream.io.bus import (
     BusAddressError,
     BusError,
@@ -119,6 +120,7 @@ class Cluster:
             max_poll_records=2000,
             **{"fetch_max_wait_ms": PROMPT_MS, **options},
         )
+        consumer._fetcher.PartitionRecords = Batches
         consumer._fetcher._net = _Forgetful(consumer._fetcher._net)
         # Where the answer to a fetch comes between two looks of a poll, kafka-python (3.0.12) takes
         # it that nothing is under way, and sleeps for so long with the records at hand. Only the
@@ -455,26 +457,9 @@ def pause(consumer: Client, skip: Collection[TopicPartition]) -> None:
         fetcher._next_partition_records = None
 
 
-def records(batches: dict[Any, list[Any]]) -> list[Record]:
+def records(batches: dict[Any, list[Record]]) -> list[Record]:
     """What a kafka-python consumer polled, as records of the bus."""
-    make = Record._make
-    return [
-        make(
-            (
-                message.topic,
-                message.partition,
-                message.offset,
-                message.timestamp,
-                message.key,
-                message.value,
-                tuple((name, value or b"") for name, value in message.headers)
-                if message.headers
-                else (),
-            )
-        )
-        for messages in batches.values()
-        for message in messages
-    ]
+    return [record for found in batches.values() for record in found]
 
 
 def abandon(producer: Client) -> None:

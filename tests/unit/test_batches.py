@@ -1,0 +1,153 @@
+"""Record batches come to what kafka-python reads from them itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kafka.consumer.fetcher import Fetcher
+from kafka.errors import CorruptRecordError
+from kafka.protocol.consumer import IsolationLevel
+from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
+from kafka.structs import TopicPartition
+
+from stream.io.batches import Batches
+from stream.io.bus import Record
+
+AT = TopicPartition("some topic", 3)
+NONE, GZIP, LZ4 = 0, 1, 3
+VALUES = st.none() | st.binary(max_size=300)
+HEADERS = st.lists(st.tuples(st.text(max_size=8), st.none() | st.binary(max_size=8)), max_size=2)
+RECORDS = st.lists(
+    st.tuples(st.integers(0, 2**41), st.none() | st.binary(max_size=20), VALUES, HEADERS),
+    min_size=1,
+    max_size=8,
+)
+
+
+def a_batch(records: Any, *, offset: int = 0, compression: int = NONE, **of_producer: Any) -> bytes:
+    builder = MemoryRecordsBuilder(2, compression, 1_000_000, **of_producer)
+    for record in records:
+        builder.append(*record)
+    builder.close()
+    return offset.to_bytes(8, "big") + bytes(builder.buffer())[8:]  # as the broker does
+
+
+def some(*values: bytes) -> list[Any]:
+    return [(1_000 + at, b"key", value, []) for at, value in enumerate(values)]
+
+
+def opened(
+    kind: Any, fetched: bytes, offset: int = 0, aborted: Any = None, *, committed: bool = True
+) -> Any:
+    level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+    return kind(
+        offset, AT, MemoryRecords(fetched), isolation_level=level, aborted_transactions=aborted
+    )
+
+
+def by_kafka_python(fetched: bytes, offset: int = 0, aborted: Any = None) -> list[Record]:
+    return [
+        Record(
+            record.topic,
+            record.partition,
+            record.offset,
+            record.timestamp,
+            record.key,
+            record.value,
+            tuple((name, value or b"") for name, value in record.headers),
+        )
+        for record in opened(Fetcher.PartitionRecords, fetched, offset, aborted).take(None)
+    ]
+
+
+@given(
+    batches=st.lists(
+        st.tuples(RECORDS, st.sampled_from([NONE, GZIP, LZ4])), min_size=1, max_size=3
+    ),
+    begin=st.integers(0, 9),
+    at_once=st.integers(1, 5),
+)
+def test_every_record_is_what_kafka_python_reads(batches: Any, begin: int, at_once: int) -> None:
+    fetched, offset = b"", 0
+    for records, compression in batches:
+        fetched += a_batch(records, offset=offset, compression=compression)
+        offset += len(records)
+    expected = by_kafka_python(fetched, begin)
+    found = opened(Batches, fetched, begin)
+    records = []
+    while found:
+        records += found.take(at_once)
+        if records:
+            assert found.next_fetch_offset == records[-1].offset + 1
+    assert records == expected
+    assert found.next_fetch_offset == offset
+
+
+def test_what_was_aborted_is_left_out_and_so_is_what_says_so() -> None:
+    of_one = {"transactional": True, "producer_id": 7, "producer_epoch": 0, "base_sequence": 0}
+    of_another = {**of_one, "producer_id": 8}
+    fetched = (
+        a_batch(some(b"a", b"b"), offset=0, **of_one)
+        + a_batch(some(b"c"), offset=2, **of_another)
+        + _ended(3, 7, committed=False)
+        + _ended(4, 8, committed=True)
+        + a_batch(some(b"d"), offset=5, **of_one)
+        + _ended(6, 7, committed=True)
+    )
+
+    class Aborted:
+        first_offset, producer_id = 0, 7
+
+    found = opened(Batches, fetched, aborted=[Aborted])
+    assert [record.value for record in found.take(None)] == [b"c", b"d"]
+    assert found.next_fetch_offset == 7
+    assert by_kafka_python(fetched, aborted=[Aborted]) == opened(
+        Batches, fetched, aborted=[Aborted]
+    ).take(None)
+    uncommitted = opened(Batches, fetched, aborted=[Aborted], committed=False).take(None)
+    assert [record.value for record in uncommitted] == [b"a", b"b", b"c", b"d"]
+
+
+def _ended(offset: int, producer_id: int, *, committed: bool) -> bytes:
+    """A control batch: how a transaction of a producer ended."""
+    kind = 1 if committed else 0
+    records = [(1_000, bytes([0, 0, 0, kind]), bytes(6), [])]
+    of_producer = {"producer_id": producer_id, "producer_epoch": 0, "base_sequence": 0}
+    made = bytearray(a_batch(records, offset=offset, transactional=True, **of_producer))
+    made[22] |= 0x20  # a control batch, by its attributes
+    return _checked(made)
+
+
+def _checked(batch: bytearray) -> bytes:
+    """The batch with the checksum of what it holds by now."""
+    from kafka.record.util import calc_crc32c  # noqa: PLC0415
+
+    batch[17:21] = calc_crc32c(bytes(batch[21:])).to_bytes(4, "big")
+    return bytes(batch)
+
+
+def test_a_changed_byte_is_found_by_the_checksum_after_what_came_before() -> None:
+    good, bad = a_batch(some(b"a")), bytearray(a_batch(some(b"b"), offset=1))
+    bad[-3] ^= 1
+    found = opened(Batches, good + bytes(bad))
+    assert [record.value for record in found.take(None)] == [b"a"]
+    with pytest.raises(CorruptRecordError, match=r"some topic\[3\] at 1: checksum"):
+        found.take(None)
+
+
+@pytest.mark.parametrize("at", [61, 65, 69, -1], ids=["length", "key", "value", "headers"])
+def test_a_batch_that_makes_no_sense_is_an_error_of_kafka_python(at: int) -> None:
+    batch = bytearray(a_batch(some(b"value")))
+    batch[at] = 0x7E
+    with pytest.raises(CorruptRecordError):
+        list(opened(Batches, _checked(batch)).take(None))
+
+
+def test_a_header_without_a_text_for_a_name_is_an_error_of_kafka_python() -> None:
+    batch = bytearray(a_batch([(1_000, None, b"value", [("name", b"")])]))
+    batch[batch.index(b"name")] = 0xFF
+    with pytest.raises(CorruptRecordError):
+        opened(Batches, _checked(batch)).take(None)

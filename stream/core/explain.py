@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from stream.events import Reason
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 Rows = NDArray[np.float32]
 LogOdds = Callable[[Rows], Floats]
 
@@ -57,40 +60,50 @@ def reasons(
     >>> [(reason.feature, reason.effect) for reason in found]
     [('a', 2.0)]
     """
-    families: dict[str, list[int]] = {}
-    for at, name in enumerate(names):
-        families.setdefault(family(name), []).append(at)
-    families.pop(KIND, None)
     found: list[tuple[Reason, ...]] = []
     for first in range(0, len(rows), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
-        found += _explained(names, rows[part], usual[part], families, log_odds, top=top)
+        found += _explained(tuple(names), rows[part], usual[part], log_odds, top=top)
     return found
 
 
+class _Families(NamedTuple):
+    """What is explained of features with certain names."""
+
+    members: list[Ints]
+    """The columns of each family."""
+    inside: Bools
+    """Which columns are of each family, shape (f, d); the first row is that of none."""
+    circumstances: Bools
+    """Which families tell nothing of the accounts, shape (f - 1,)."""
+
+
+@lru_cache(maxsize=16)
+def _families(names: tuple[str, ...]) -> _Families:
+    found: dict[str, list[int]] = {}
+    for at, name in enumerate(names):
+        found.setdefault(family(name), []).append(at)
+    found.pop(KIND, None)
+    inside = np.zeros((1 + len(found), len(names)), dtype=np.bool_)
+    for row, columns in enumerate(found.values(), start=1):
+        inside[row, columns] = True
+    circumstances = np.array([name in CIRCUMSTANCES for name in found], dtype=np.bool_)
+    return _Families([np.array(each) for each in found.values()], inside, circumstances)
+
+
 def _explained(
-    names: Sequence[str],
-    rows: Rows,
-    usual: Floats,
-    families: dict[str, list[int]],
-    log_odds: LogOdds,
-    *,
-    top: int,
+    names: tuple[str, ...], rows: Rows, usual: Floats, log_odds: LogOdds, *, top: int
 ) -> list[tuple[Reason, ...]]:
-    members = [np.array(each) for each in families.values()]
+    members, inside, circumstances = _families(names)
     habits = np.where(np.isnan(usual), rows, usual).astype(np.float32)
-    usual_all = rows.copy()
-    explained = np.concatenate(members)
-    usual_all[:, explained] = habits[:, explained]
-    without, alone = (np.repeat(r[:, None], 1 + len(members), axis=1) for r in (rows, usual_all))
-    for at, each in enumerate(members, start=1):
-        without[:, at, each] = habits[:, each]
-        alone[:, at, each] = rows[:, each]
-    asked = np.stack([without, alone]).reshape(-1, rows.shape[1])
-    whole, nothing = log_odds(asked).reshape(2, len(rows), -1)
+    usual_all = np.where(inside.any(axis=0), habits, rows)
+    asked = np.empty((2, len(rows), *inside.shape), dtype=np.float32)
+    """Of each row: each family at its habit, and each alone not so."""
+    asked[0] = np.where(inside, habits[:, None], rows[:, None])
+    asked[1] = np.where(inside, rows[:, None], usual_all[:, None])
+    whole, nothing = log_odds(asked.reshape(-1, len(names))).reshape(2, len(rows), -1)
     effects = (whole[:, :1] - whole[:, 1:] + nothing[:, 1:] - nothing[:, :1]) / 2.0
-    last = np.array([name in CIRCUMSTANCES for name in families])
-    order = np.lexsort((-effects, np.broadcast_to(last, effects.shape)), axis=1)
+    order = np.lexsort((-effects, np.broadcast_to(circumstances, effects.shape)), axis=1)
     told = [
         [(at, members[at]) for at in [at for at in ranked if effect[at] > 0][:top]]
         for ranked, effect in zip(order.tolist(), effects, strict=True)

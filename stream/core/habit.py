@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +50,8 @@ class Habit:
         does not have, changes nothing.
         """
         self._all.learn(names, rows, weights, self.half_life)
-        for kind in _kinds(names):
-            these = rows[:, names.index(kind)] >= 0.5
+        for kind, at in _kinds(names):
+            these = rows[:, at] >= 0.5
             if these.any():
                 mean = self._of_kind.setdefault(kind, _Mean())
                 mean.learn(names, rows[these], weights[these], self.half_life)
@@ -59,10 +59,10 @@ class Habit:
     def usual(self, names: tuple[str, ...], rows: Rows) -> Floats:
         """Return the habit of the kind of each row, shape (n, d); NaN: nothing is known."""
         usual = np.tile(self._all.of(names), (len(rows), 1))
-        for kind in _kinds(names):
+        for kind, at in _kinds(names):
+            these = rows[:, at] >= 0.5
             mean = self._of_kind.get(kind)
-            if mean is not None:
-                these = rows[:, names.index(kind)] >= 0.5
+            if mean is not None and these.any():
                 share = mean.weight / (mean.weight + _FEW)
                 usual[these] += share * (mean.of(names) - usual[these])
         return usual
@@ -93,10 +93,14 @@ class _Mean:
         away[np.isnan(away)] = 0.0
         self._means += counted @ away / self.weight
 
-    def of(self, names: Sequence[str]) -> Floats:
+    def of(self, names: tuple[str, ...]) -> Floats:
+        if names == self._names:
+            return self._means
         means = dict(zip(self._names, self._means.tolist(), strict=True))
         return np.array([means.get(name, np.nan) for name in names])
 
 
-def _kinds(names: tuple[str, ...]) -> list[str]:
-    return [name for name in names if family(name) == KIND]
+@lru_cache(maxsize=16)
+def _kinds(names: tuple[str, ...]) -> list[tuple[str, int]]:
+    """The kinds, each with its column."""
+    return [(name, at) for at, name in enumerate(names) if family(name) == KIND]

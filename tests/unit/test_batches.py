@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
 from kafka.protocol.consumer import IsolationLevel
 from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
+from kafka.record.util import calc_crc32c
 from kafka.structs import TopicPartition
 
 from stream.io.batches import Batches
@@ -18,6 +20,7 @@ from stream.io.bus import Record
 
 AT = TopicPartition("some topic", 3)
 NONE, GZIP, LZ4 = 0, 1, 3
+CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 VALUES = st.none() | st.binary(max_size=300)
 HEADERS = st.lists(st.tuples(st.text(max_size=8), st.none() | st.binary(max_size=8)), max_size=2)
 RECORDS = st.lists(
@@ -123,8 +126,6 @@ def _ended(offset: int, producer_id: int, *, committed: bool) -> bytes:
 
 def _checked(batch: bytearray) -> bytes:
     """The batch with the checksum of what it holds by now."""
-    from kafka.record.util import calc_crc32c  # noqa: PLC0415
-
     batch[17:21] = calc_crc32c(bytes(batch[21:])).to_bytes(4, "big")
     return bytes(batch)
 
@@ -151,3 +152,14 @@ def test_a_header_without_a_text_for_a_name_is_an_error_of_kafka_python() -> Non
     batch[batch.index(b"name")] = 0xFF
     with pytest.raises(CorruptRecordError):
         opened(Batches, _checked(batch)).take(None)
+
+
+@pytest.mark.parametrize("codec", [NONE, GZIP, 2, LZ4, 4], ids=lambda at: CODECS[at])
+def test_whatever_a_producer_compresses_with_is_read(codec: int) -> None:
+    # By the builder of aiokafka: kafka-python has no snappy or zstd where no more is installed.
+    builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, -1, 1_000_000)
+    for at in range(100):
+        assert builder.append(at, 1_000 + at, b"key", b"value", [])
+    found = opened(Batches, bytes(builder.build())).take(None)
+    assert len(found) == 100
+    assert found[99] == Record(*AT, 99, 1_099, b"key", b"value", ())

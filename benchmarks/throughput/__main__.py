@@ -91,6 +91,7 @@ def _paces(
     budget = _weir(buses["Kafka"], redis, group=f"{RUN}-budget")
     return {
         report.BARE: pinned.run(loops.bare, kafka, TOPICS, 2 * count),
+        report.COMPILED: pinned.run(loops.bare, kafka, TOPICS, 2 * count, compiled=True),
         report.NAIVE: pinned.run(
             loops.naive, kafka, TRANSACTIONS, NAIVE_ALERTS, redis, min(count, args.naive)
         ),

@@ -28,6 +28,8 @@ _TICK_SECONDS = 0.002
 """Between two calls of the producer, each with what is due by then, all of one time."""
 _AT_ONCE = 1_000
 """Handed over together of what is published at once, and so of one time, too."""
+_QUIET_SECONDS = 1.0
+"""No alert for so long after the last transaction: all have come, late ones, too."""
 _TIME, _LABELLED = "|", b"1970-01-01T00:00:00Z"
 """Where a time goes: in a transaction, and in a label as it is written."""
 _STARTS_WITHIN_SECONDS = 300.0
@@ -67,17 +69,16 @@ def measure(
     traffic.publish(warm)
     here, there = context.Pipe()
     worker = context.Process(target=_work, args=(core, work, dict(environment)), daemon=True)
-    reader = context.Process(
-        target=_read, args=(bootstrap, environment["WEIR_ALERTS_TOPIC"], there), daemon=True
-    )
+    topic = environment["WEIR_ALERTS_TOPIC"]
+    reader = context.Process(target=_read, args=(bootstrap, topic, there), daemon=True)
     worker.start()
     try:
         if warm:
             _wait_for(bootstrap, environment["WEIR_DECISIONS_TOPIC"], warm)
         reader.start()
+        there.close()  # where the reader ends, this process is to notice
         here.recv()  # it stands at the end
         spans = [traffic.run(rate, seconds) for rate in rates]
-        time.sleep(1.0)
         here.send("enough")
         times, latencies = (np.array(each) for each in here.recv())
         return [_described(times, latencies, *span) for span in spans]
@@ -119,6 +120,8 @@ class _Traffic:
             generate(Scenario(clients=clients, fraud_rate=0.001), transactions=10**9)
         )
         self._due: deque[tuple[float, list[_Prepared]]] = deque()
+        self._lost: Any = None
+        """Why a message was not delivered."""
         # Not kafka-python, which takes most of the core that the broker needs. It is installed
         # with the extra `benchmarks`.
         from confluent_kafka import Producer  # noqa: PLC0415 - the tests do without
@@ -140,6 +143,7 @@ class _Traffic:
             self._send(made[first : first + _AT_ONCE], begun + first * 1e-3)
         self._said(float("inf"))
         self._producer.flush()
+        self._raise_if_lost()
 
     def run(self, rate: float, seconds: float) -> tuple[float, float, float]:
         """Publish at a rate, each transaction with its own time, for so long after the labels come
@@ -155,6 +159,7 @@ class _Traffic:
             self._said(now)
             self._producer.poll(0)
             time.sleep(_TICK_SECONDS)
+        self._raise_if_lost()
         ended = time.time()
         return begun + LABEL_DELAY_SECONDS, ended, sent / (ended - begun)
 
@@ -185,15 +190,23 @@ class _Traffic:
     def _hand_over(self, topic: str, messages: list[tuple[bytes, bytes]], at: float) -> None:
         stamp = utc(at).isoformat().encode()
         values = [{"value": before + stamp + behind} for before, behind in messages]
-        if self._producer.produce_batch(topic, values, partition=0) != len(values):
+        taken = self._producer.produce_batch(topic, values, partition=0, on_delivery=self._told)
+        if taken != len(values):
             raise SystemExit(f"the producer does not take all messages for {topic}")
+
+    def _told(self, error: Any, _message: Any) -> None:
+        self._lost = self._lost or error
+
+    def _raise_if_lost(self) -> None:
+        if self._lost is not None:
+            raise SystemExit(f"not all was published: {self._lost}")
 
     def close(self) -> None:
         self._producer.purge()
 
 
 def _around(message: bytes, time_: bytes) -> tuple[bytes, bytes]:
-    before, _, behind = message.partition(time_)
+    before, behind = message.split(time_)  # it is there, and once
     return before, behind
 
 
@@ -208,7 +221,7 @@ def _work(core: int, work: Work, environment: dict[str, str]) -> None:
 
 
 def _read(bootstrap: str, topic: str, pipe: Any) -> None:
-    """Note when each alert is seen, until told that it is enough."""
+    """Note when each alert is seen, until told that it is enough and none comes any more."""
     # Nor is this kafka-python: it took a fifth of the core that the broker needs.
     from confluent_kafka import Consumer, TopicPartition  # noqa: PLC0415 - the tests do without
 
@@ -225,10 +238,14 @@ def _read(bootstrap: str, topic: str, pipe: Any) -> None:
     consumer.assign([TopicPartition(topic, 0, end)])
     times, latencies = [], []
     pipe.send("ready")
-    while not pipe.poll():
+    now = seen = time.time()
+    while not pipe.poll() or now < seen + _QUIET_SECONDS:
         message = consumer.poll(0.1)
         now = time.time()
-        if message is not None and message.error() is None:
+        if message is not None:
+            if (error := message.error()) is not None:
+                raise SystemExit(f"the alerts cannot be read: {error}")
+            seen = now
             at = datetime.fromisoformat(json.loads(message.value())["timestamp"]).timestamp()
             times.append(at)
             latencies.append(now - at)

@@ -25,6 +25,7 @@ from stream.core.features import Features
 from stream.core.model import Model
 from stream.core.pending import Pending
 from stream.core.windows import Windows
+from stream.io.batches import Batches
 from stream.io.bus import connect
 from stream.io.intake import Intake
 from stream.io.outputs import Outputs
@@ -52,9 +53,12 @@ class Pace:
     alerts: int = 0
 
 
-def bare(bootstrap: str, topics: tuple[str, ...], count: int) -> Pace:
-    """The limit of the client: poll, parse the JSON, nothing else."""
+def bare(bootstrap: str, topics: tuple[str, ...], count: int, *, compiled: bool = False) -> Pace:
+    """The limit of the client: poll, parse the JSON, nothing else; with the reader of record
+    batches that is kafka-python's own, or with Weir's, which is `compiled`."""
     consumer = consumer_of(bootstrap, topics)
+    if compiled:
+        consumer._fetcher.PartitionRecords = Batches
     begun, cpu, read = time.monotonic(), time.process_time(), 0
     while read < count:
         for records in consumer.poll(timeout_ms=1000).values():

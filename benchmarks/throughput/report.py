@@ -11,8 +11,8 @@ from benchmarks.ranking.report import placed
 from benchmarks.throughput.latency import Latency
 from benchmarks.throughput.loops import Pace
 
-BARE, NAIVE, KAFKA, EMBEDDED, FIRST, BUDGET = (
-    *("bare poll and parse", "River, record by record"),
+BARE, COMPILED, NAIVE, KAFKA, EMBEDDED, FIRST, BUDGET = (
+    *("bare poll and parse", "the same, with Weir's reader of batches", "River, record by record"),
     *("Weir auto, Kafka", "Weir auto, embedded bus"),
     *("Weir auto, Kafka, in the beginning", "the same, learning for 20 µs"),
 )
@@ -21,7 +21,7 @@ SHARES = (0.2, 0.5, 0.8)
 """Of the highest rate, at which latency is measured."""
 _SMALLEST_US = 0.05
 _PACKAGES = (
-    *("weir", "river", "kafka-python", "xgboost-cpu"),
+    *("weir", "river", "kafka-python", "aiokafka", "xgboost-cpu"),
     *("numpy", "msgspec", "pydantic"),
 )
 
@@ -33,7 +33,8 @@ def ratios(found: Mapping[str, Pace]) -> dict[str, float]:
 
     >>> paces = {BARE: Pace(0, 90, 1.0, 1.0), NAIVE: Pace(5, 5, 1.0, 1.0)}
     >>> paces |= {KAFKA: Pace(20, 40, 2.0, 2.0)}
-    >>> ratios(paces | dict.fromkeys((EMBEDDED, FIRST, BUDGET), Pace(20, 40, 1.0, 1.0)))[
+    >>> others = (COMPILED, EMBEDDED, FIRST, BUDGET)
+    >>> ratios(paces | dict.fromkeys(others, Pace(20, 40, 1.0, 1.0)))[
     ...     "ratio_to_naive"
     ... ]
     2.0
@@ -42,6 +43,7 @@ def ratios(found: Mapping[str, Pace]) -> dict[str, float]:
     transactions = {name: pace.transactions / pace.seconds for name, pace in found.items()}
     return {
         "ratio_to_bare_loop": messages[KAFKA] / messages[BARE],
+        "ratio_to_bare_loop_compiled": messages[KAFKA] / messages[COMPILED],
         "ratio_to_naive": transactions[KAFKA] / transactions[NAIVE],
         "first_to_bare_loop": messages[FIRST] / messages[BARE],
         "first_to_bare_loop_with_budget": messages[BUDGET] / messages[BARE],
@@ -96,6 +98,7 @@ def said(found: Mapping[str, Pace]) -> str:
     made_with = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     return (
         f"Weir on Kafka does {ratio['ratio_to_bare_loop']:.3f} of the messages of the bare loop, "
+        f"{ratio['ratio_to_bare_loop_compiled']:.3f} of those with Weir's reader of batches, "
         f"and {ratio['ratio_to_naive']:.2f} times the transactions of River record by record. "
         f"{found[KAFKA].transactions:,} transactions, {found[KAFKA].alerts:,} alerts.\n\n"
         f"Made with Python {platform.python_version()}, {made_with}."

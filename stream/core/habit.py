@@ -94,6 +94,7 @@ class _Mean:
         self._means += counted @ away / self.weight
 
     def of(self, names: tuple[str, ...]) -> Floats:
+        """The means of these features, to be read: they may change later."""
         if names == self._names:
             return self._means
         means = dict(zip(self._names, self._means.tolist(), strict=True))

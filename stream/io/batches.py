@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from aiokafka.errors import KafkaError as ReaderError
 from aiokafka.errors import UnsupportedCodecError as UnknownCodec
 from aiokafka.record.default_records import DefaultRecordBatch
 from kafka.consumer.fetcher import Fetcher
@@ -31,32 +30,20 @@ class Batches(Fetcher.PartitionRecords):
     _is_batch_aborted: Any
 
     def _unpack_records(self, tp: Any, records: Any, *_deserializers: Any) -> Iterator[Record]:
-        topic, partition = tp
-        make = Record._make
-        while (batch := records.next_batch()) is not None:
-            if self.check_crcs and not batch.validate_crc():
-                raise CorruptRecordError(f"{topic}[{partition}] at {batch.base_offset}: checksum")
-            self.bytes_read += batch.size_in_bytes
-            if not self._is_left_out(batch):
-                for record in _read(batch):
-                    offset = record.offset
-                    self.next_fetch_offset = offset + 1
-                    headers: Any = record.headers or ()
-                    if headers:
-                        headers = tuple((name, value or b"") for name, value in headers)
-                    yield make(
-                        (
-                            topic,
-                            partition,
-                            offset,
-                            record.timestamp,
-                            record.key,
-                            record.value,
-                            headers,
-                        )
-                    )
-            if batch.magic == _FORMAT:  # its last records may have been compacted away
-                self.next_fetch_offset = batch.next_offset
+        try:
+            while (batch := records.next_batch()) is not None:
+                if self.check_crcs and not batch.validate_crc():
+                    raise CorruptRecordError(_said(tp, batch, "its checksum is another"))
+                self.bytes_read += batch.size_in_bytes
+                if not self._is_left_out(batch):
+                    for record in _read(tp, batch):
+                        self.next_fetch_offset = record.offset + 1
+                        yield record
+                if batch.magic == _FORMAT:  # its last records may have been compacted away
+                    self.next_fetch_offset = batch.next_offset
+        except Exception:
+            self.drain()  # or kafka-python takes it that there is more, and asks for ever
+            raise
         self.drain()
 
     def _is_left_out(self, batch: Any) -> bool:
@@ -73,14 +60,23 @@ class Batches(Fetcher.PartitionRecords):
         return bool(batch.is_control_batch)
 
 
-def _read(batch: Any) -> Iterator[Any]:
+def _read(tp: Any, batch: Any) -> Iterator[Record]:
     """The records of a batch, by the reader of its format."""
-    if batch.magic != _FORMAT:
-        yield from batch
-        return
+    topic, partition = tp
+    make = Record._make
+    reader = DefaultRecordBatch(bytes(batch._buffer)) if batch.magic == _FORMAT else batch
     try:
-        yield from DefaultRecordBatch(bytes(batch._buffer))
+        for record in reader:
+            headers: Any = record.headers or ()
+            if headers:
+                headers = tuple((name, value or b"") for name, value in headers)
+            offset, time_ms = record.offset, record.timestamp
+            yield make((topic, partition, offset, time_ms, record.key, record.value, headers))
     except UnknownCodec as error:
-        raise UnsupportedCodecError(str(error)) from error
-    except (ReaderError, ValueError) as error:  # a header's name that is no text is a ValueError
-        raise CorruptRecordError(str(error)) from error
+        raise UnsupportedCodecError(_said(tp, batch, str(error))) from error
+    except Exception as error:  # its own, of what decompresses, of a name that is no text
+        raise CorruptRecordError(_said(tp, batch, repr(error))) from error
+
+
+def _said(tp: Any, batch: Any, what: str) -> str:
+    return f"the batch of {tp.topic}[{tp.partition}] at {batch.base_offset} cannot be read: {what}"

@@ -9,7 +9,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka.consumer.fetcher import Fetcher
-from kafka.errors import CorruptRecordError
+from kafka.errors import CorruptRecordError, UnsupportedCodecError
 from kafka.protocol.consumer import IsolationLevel
 from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 from kafka.record.util import calc_crc32c
@@ -21,7 +21,8 @@ from stream.io.bus import Record
 AT = TopicPartition("some topic", 3)
 NONE, GZIP, LZ4 = 0, 1, 3
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
-VALUES = st.none() | st.binary(max_size=300)
+VALUES = st.none() | st.binary(max_size=30) | st.integers(50, 300).map(bytes)
+"""Some of them many zeros: what does not become smaller is not compressed."""
 HEADERS = st.lists(st.tuples(st.text(max_size=8), st.none() | st.binary(max_size=8)), max_size=2)
 RECORDS = st.lists(
     st.tuples(st.integers(0, 2**41), st.none() | st.binary(max_size=20), VALUES, HEADERS),
@@ -80,6 +81,7 @@ def test_every_record_is_what_kafka_python_reads(batches: Any, begin: int, at_on
         offset += len(records)
     expected = by_kafka_python(fetched, begin)
     found = opened(Batches, fetched, begin)
+    assert found.bytes_read == 0
     records = []
     while found:
         records += found.take(at_once)
@@ -87,6 +89,7 @@ def test_every_record_is_what_kafka_python_reads(batches: Any, begin: int, at_on
             assert found.next_fetch_offset == records[-1].offset + 1
     assert records == expected
     assert found.next_fetch_offset == offset
+    assert found.bytes_read == len(fetched)
 
 
 def test_what_was_aborted_is_left_out_and_so_is_what_says_so() -> None:
@@ -135,8 +138,63 @@ def test_a_changed_byte_is_found_by_the_checksum_after_what_came_before() -> Non
     bad[-3] ^= 1
     found = opened(Batches, good + bytes(bad))
     assert [record.value for record in found.take(None)] == [b"a"]
-    with pytest.raises(CorruptRecordError, match=r"some topic\[3\] at 1: checksum"):
+    assert not found, "kafka-python would take it that there is more, and ask for ever"
+    with pytest.raises(CorruptRecordError, match=r"some topic\[3\] at 1 .* checksum"):
         found.take(None)
+
+
+def test_where_to_fetch_next_is_behind_what_was_compacted_away_and_of_its_epoch() -> None:
+    batch = bytearray(a_batch(some(b"a", b"b"), offset=5))
+    batch[12:16] = (9).to_bytes(4, "big")  # the epoch of the leader
+    batch[23:27] = (7).to_bytes(4, "big")  # the last offset there was
+    drained: list[Any] = []
+    found = opened(Batches, _checked(batch), 6)
+    found.on_drain = drained.append
+    assert [record.value for record in found.take(None)] == [b"b"]
+    assert (found.next_fetch_offset, found.leader_epoch, drained) == (13, 9, [found])
+
+
+def test_a_broker_that_gives_the_time_has_it_for_all_of_a_batch() -> None:
+    batch = bytearray(a_batch(some(b"a", b"b")))
+    batch[22] |= 0x08
+    expected = by_kafka_python(_checked(batch))
+    assert {record.timestamp_ms for record in expected} == {1_001}
+    assert opened(Batches, _checked(batch)).take(None) == expected
+
+
+@pytest.mark.parametrize("magic", [0, 1])
+@pytest.mark.parametrize("compression", [NONE, GZIP])
+def test_the_formats_before_are_read_as_well(magic: int, compression: int) -> None:
+    builder = MemoryRecordsBuilder(magic, compression, 1_000_000)
+    for at in range(50):
+        builder.append(1_000 + at, b"key", b"value", [])
+    builder.close()
+    fetched = bytes(builder.buffer())
+    expected = by_kafka_python(fetched, 3)
+    assert [record.offset for record in expected] == list(range(3, 50))
+    assert opened(Batches, fetched, 3).take(None) == expected
+
+
+def test_an_unknown_codec_is_said_to_be_one() -> None:
+    batch = bytearray(a_batch(some(b"value")))
+    batch[22] |= 6
+    with pytest.raises(UnsupportedCodecError, match=r"some topic\[3\] at 0"):
+        opened(Batches, _checked(batch)).take(None)
+
+
+@pytest.mark.parametrize("codec", [GZIP, 2, LZ4, 4], ids=lambda at: CODECS[at])
+def test_what_cannot_be_decompressed_is_an_error_of_kafka_python(codec: int) -> None:
+    batch = bytearray(a_batch(some(b"value")))
+    batch[22] |= codec
+    with pytest.raises(CorruptRecordError, match=r"some topic\[3\] at 0"):
+        opened(Batches, _checked(batch)).take(None)
+
+
+def test_a_checksum_is_looked_at_where_that_is_asked_for() -> None:
+    batch = bytearray(a_batch(some(b"value")))
+    batch[17] ^= 1
+    found = Batches(0, AT, MemoryRecords(bytes(batch)), check_crcs=False)
+    assert [record.value for record in found.take(None)] == [b"value"]
 
 
 @pytest.mark.parametrize("at", [61, 65, 69, -1], ids=["length", "key", "value", "headers"])

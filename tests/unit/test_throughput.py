@@ -13,6 +13,7 @@ from benchmarks.throughput.loops import Pace
 from benchmarks.throughput.report import (
     BARE,
     BUDGET,
+    COMPILED,
     EMBEDDED,
     FIRST,
     KAFKA,
@@ -29,6 +30,7 @@ from benchmarks.throughput.stages import sampled
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 FOUND = {
     BARE: Pace(0, 400, 1.0, 1.0),
+    COMPILED: Pace(0, 500, 1.0, 1.0),
     NAIVE: Pace(10, 10, 1.0, 1.0),
     KAFKA: Pace(200, 400, 4.0, 3.0, alerts=7),
     EMBEDDED: Pace(200, 400, 2.0, 1.0),
@@ -66,6 +68,7 @@ def test_processor_time_goes_to_the_innermost_stage_and_waiting_to_none() -> Non
 def test_ratios_are_of_messages_to_the_limit_and_of_transactions_to_the_naive_loop() -> None:
     assert ratios(FOUND) == {
         "ratio_to_bare_loop": 0.25,
+        "ratio_to_bare_loop_compiled": 0.2,
         "ratio_to_naive": 5.0,
         "first_to_bare_loop": 0.2,
         "first_to_bare_loop_with_budget": 1.0,

@@ -54,6 +54,9 @@ _FOLLOW_SECONDS = 0.02
 """Between two polls of the follower, once it has all there is. Each poll costs a millisecond."""
 _FRESH_MS = 5
 """How long a poll that has something waits for what came after that."""
+_STAND_ASIDE_SECONDS = 50e-6
+"""After outputs are handed to kafka-python's thread: it gets the interpreter now, and they are out,
+where otherwise it waits for five milliseconds, or for this thread to wait for something."""
 _PLENTY = 500
 """Where the group has so many records at once, it is behind, and what it has is enough."""
 _FOLLOWED_AT_ONCE = 200
@@ -345,6 +348,8 @@ class KafkaGroupConsumer:
         self._cluster.check(outputs, self._outputs)
         try:
             self._out += send_together(self._producer, outputs, self._outputs)
+            if outputs:
+                time.sleep(_STAND_ASIDE_SECONDS)
         except KafkaError as error:
             raise self._commit_lost(error) from error
 

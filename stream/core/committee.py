@@ -219,7 +219,7 @@ class Committee(base.Classifier):
         heard = ~np.isnan(given).all(axis=1)
         log_odds = np.full(len(given), logit(self.prior))
         log_odds[heard] = self.bias + filled(given[heard], self.coefficients) @ self.coefficients
-        bounded: Floats = np.minimum(np.maximum(log_odds, -25.0), 25.0)
+        bounded: Floats = np.clip(log_odds, -25.0, 25.0)
         return bounded
 
     def learn_one(self, x: FeatureDict, y: Label, w: float = 1.0) -> None:
@@ -514,6 +514,6 @@ def _log_odds(learner: Learner, names: tuple[Hashable, ...], rows: Rows) -> Floa
                 for row in rows.tolist()
             ]
         )
-    p = np.minimum(np.maximum(found, 1e-12), 1.0 - 1e-12)
-    log_odds: Floats = np.minimum(np.maximum(np.log(p / (1.0 - p)), -_SURE), _SURE)
+    p = np.clip(found, 1e-12, 1.0 - 1e-12)
+    log_odds: Floats = np.clip(np.log(p / (1.0 - p)), -_SURE, _SURE)
     return log_odds

@@ -155,8 +155,7 @@ def _standardised(rows: Rows | Floats, means: Floats, squares: Floats, counts: F
     scale = np.sqrt(counts / np.where(varies, squares, 1.0)) * varies
     away = (rows - means) * scale
     away[np.isnan(away)] = 0.0
-    np.maximum(away, -_FURTHEST, out=away)
-    bounded: Floats = np.minimum(away, _FURTHEST, out=away)
+    bounded: Floats = np.clip(away, -_FURTHEST, _FURTHEST, out=away)
     return bounded
 
 
@@ -201,8 +200,7 @@ class Regression(base.Classifier):
         """Return the probability of fraud of rows, shape (n,)."""
         known = len(self._weights)
         log_odds = rows[:, :known] @ self._weights[: rows.shape[1]] + self.intercept
-        bounded = np.minimum(np.maximum(log_odds, -30.0), 30.0)
-        found: Floats = 1.0 / (1.0 + np.exp(-bounded))
+        found: Floats = 1.0 / (1.0 + np.exp(-np.clip(log_odds, -30.0, 30.0)))
         return found
 
     def _row(self, x: FeatureDict | Floats) -> Floats:

@@ -16,7 +16,9 @@ longest time that any partition went without a decision.
 
 Without a table, it is `--transactions` of the generator, with `--clients` people about as many a
 day. Apache Kafka and Redis are started for the run, or given. They have one core, and all workers
-over the table the others: so one worker and four work under the same conditions.
+over the table the others. Several workers on one core find its caches filled by each other, so one
+worker, where that is the only core there is, shares it, too: with a worker of another group, which
+handles the same table and does not count. So one worker and four work under the same conditions.
 """
 
 from __future__ import annotations
@@ -63,16 +65,24 @@ def main() -> None:
         folder = args.logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         table: Table | None = None
         shared = []
-        for workers in args.workers:
+        of_workers = cores[:-1] or cores
+
+        def of_group(name: str) -> Settings:
             group = environment(
-                *(f"kafka://{kafka}", redis, f"{RUN}-{workers}"),
+                *(f"kafka://{kafka}", redis, f"{RUN}-{name}"),
                 inputs=f"{RUN}-table",
                 partitions=PARTITIONS,
             )
-            settings = with_topics(group | dict(args.set))
+            return with_topics(group | dict(args.set))
+
+        for workers in args.workers:
+            settings = of_group(f"{workers}")
             table = table or publish(args, settings)
-            of_workers = cores[:-1] or cores
-            shared.append(handled(settings, workers, table, of_workers, by_stage=args.stages))
+            alone = workers == len(of_workers) == 1 < max(args.workers)
+            beside = of_group("beside") if alone else None
+            shared.append(
+                handled(settings, workers, table, of_workers, beside=beside, by_stage=args.stages)
+            )
             print(shared_table(shared[-1:], shared[0]).splitlines()[-1], flush=True)
         moves = None
         if not args.no_moves:

@@ -29,6 +29,8 @@ from stream.settings import Settings
 
 _WAITS_SECONDS = 1_200.0
 _MEASURED_EVERY_SECONDS = 1.0
+_SETTLED_SECONDS = 2.0
+"""Without a change of its partitions for so long, a worker takes them for its share."""
 
 
 class Table(NamedTuple):
@@ -87,30 +89,33 @@ def handled(
     table: Table,
     cores: Sequence[int],
     *,
+    beside: Settings | None = None,
     by_stage: bool = False,
 ) -> Shared:
     """Have a group of workers on these cores handle all there is: a table that was published.
 
-    Raises `SystemExit` where a transaction was decided not at all, or more than once.
+    A worker of another group, whose settings are `beside`, does the same meanwhile, and does not
+    count. Raises `SystemExit` where a transaction was decided not at all, or more than once.
     """
     context = get_context("spawn")
-    pipes, processes = [], []
-    for number in range(workers):
+    everybody, processes = [], []
+    places = [(settings, (number, workers)) for number in range(workers)]
+    if beside is not None:
+        places.append((beside, (0, 1)))
+    for of, place in places:
         here, there = context.Pipe()
-        process = context.Process(
-            target=_work,
-            args=(settings.model_dump(mode="json"), f"worker-{number}", cores, there, by_stage),
-            daemon=True,
-        )
+        given = (of.model_dump(mode="json"), place, cores, there, by_stage)
+        process = context.Process(target=_work, args=given, daemon=True)
         process.start()
         there.close()
-        pipes.append(here)
+        everybody.append(here)
         processes.append(process)
+    pipes = everybody[:workers]
     try:
-        for pipe in pipes:
+        for pipe in everybody:
             _answer(pipe)
         begun = time.monotonic()
-        for pipe in pipes:
+        for pipe in everybody:
             pipe.send("go")
         for pipe in pipes:
             _answer(pipe)
@@ -201,9 +206,34 @@ def _measured(worker: Worker) -> Yardstick:
     return yardstick
 
 
+def _join(worker: Worker, workers: int, pipe: Any) -> None:
+    """Say once this worker has its share of the partitions, and go on when it is told to.
+
+    What it costs when partitions move is no cost of a transaction.
+    """
+    topics = connect(worker.settings.bus).topics()
+    partitions = topics[worker.settings.transactions_topic]
+    inputs = [source for at in range(partitions) for source in worker._intake.inputs(at)]
+    share = {partitions // workers, -(-partitions // workers)}
+    owned: frozenset[int] = frozenset()
+    since, told = time.monotonic(), False
+    while not pipe.poll():
+        worker._consumer.poll(1, 0.1, inputs)
+        before, owned = owned, worker._consumer.assignment()
+        if owned != before:
+            since = time.monotonic()
+        if not told and len(owned) in share and time.monotonic() > since + _SETTLED_SECONDS:
+            pipe.send("ready")
+            told = True
+    pipe.recv()
+
+
 def _work(
-    chosen: dict[str, Any], member: str, cores: Sequence[int], pipe: Any, by_stage: bool
+    chosen: dict[str, Any], place: tuple[int, int], cores: Sequence[int], pipe: Any, by_stage: bool
 ) -> None:
+    """Be the worker at a place in its group: which one, of how many."""
+    number, workers = place
+    member = f"worker-{number}"
     os.sched_setaffinity(0, cores)
     take_long_turns()
     set_up_process()  # as `weir detect` does
@@ -214,8 +244,7 @@ def _work(
     worker = Worker(settings, connect(settings.bus), store, member=member)
     until_end = Event()
     until_end.set()
-    pipe.send("ready")
-    pipe.recv()
+    _join(worker, workers, pipe)
     measured = _measured(worker)
     cpu = time.process_time()
     with sampled(stages(worker)) if by_stage else nullcontext(Counter[str]()) as spent:

@@ -98,7 +98,8 @@ def stack(  # noqa: PLR0917 - three columns, then how
             break
         # So short that the loss bends no other way than where it begins; up to the first bound.
         room = np.where(step > 0.0, lowest - found, highest - found)
-        reach = float(np.min(-room[step != 0.0] / step[step != 0.0]))
+        with np.errstate(over="ignore"):  # what hardly moves is infinitely far from its bound
+            reach = float(np.min(-room[step != 0.0] / step[step != 0.0]))
         found = np.clip(found - min(math.log1p(far) / far, reach) * step, lowest, highest)
         before, (value, slope, bends) = value, loss(found)
         if before - value <= _CLOSE * max(abs(value), 1.0) and reach >= 1.0:

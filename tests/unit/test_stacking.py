@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -91,6 +91,7 @@ def test_filling_leaves_the_votes_alone() -> None:
     ),
     strength=st.floats(0.1, 100.0),
 )
+@example(rows=[(0.0, 5e-324, False, 2.0)], strength=1.0)
 def test_coefficients_are_finite_and_never_negative(
     rows: list[tuple[float, float, bool, float]], strength: float
 ) -> None:

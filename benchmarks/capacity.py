@@ -1,6 +1,7 @@
 """How many workers, how much memory and which traffic for a rate of transactions: a formula.
 
-    python -m benchmarks.scaling FILE --columns card --label-delay 7d --json scaling.json
+    python -m benchmarks.scaling FILE --columns card --label-delay 7d \\
+        --workers 1 --no-moves --json scaling.json
     python -m benchmarks.soak --transactions 10000000 --accounts 1000000 --json soak.json
     python -m benchmarks.capacity scaling.json soak.json
 

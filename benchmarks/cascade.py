@@ -30,7 +30,7 @@ from stream.core.features import Rows
 from stream.core.model import Model
 from stream.process import set_up_process
 
-ROWS = {"with the cascade": committee._DOUBTFUL, "without": 0.0}
+LIMITS = {"with the cascade": committee._DOUBTFUL, "without": 0.0}
 """From how many times the average risk on costly members are asked."""
 
 
@@ -90,9 +90,9 @@ def main() -> None:
     args = parser.parse_args()
     set_up_process()  # as `weir evaluate` does
     stream = sources.card(args.file, args.transactions, None)
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in ROWS}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in LIMITS}
     for seed in range(args.seeds):
-        for name, doubtful in ROWS.items():
+        for name, doubtful in LIMITS.items():
             found[name].append(played(stream, doubtful, settings().seed + seed))
             print(f"{name}: {found[name][-1]}", file=sys.stderr, flush=True)
     print(table := as_table(found))
@@ -109,7 +109,7 @@ def as_table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     >>> few |= {"microseconds": 40.0}
     >>> table = as_table({"with": [few], "without": [few | {"average_precision": 0.6}]})
     >>> print(table.splitlines()[-1])
-    The cascade costs 0.1000 of average precision (by seed: 0.1000).
+    Average precision, without minus with: +0.1000 (by seed: +0.1000).
     """
     lines = [
         "| | average precision | log loss | forest could vote on | forest voted on "
@@ -124,8 +124,8 @@ def as_table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
         )
     one, other = ([run["average_precision"] for run in runs] for runs in found.values())
     costs = [without - with_ for with_, without in zip(one, other, strict=True)]
-    by_seed = ", ".join(f"{cost:.4f}" for cost in costs)
-    said = f"The cascade costs {fmean(costs):.4f} of average precision (by seed: {by_seed})."
+    by_seed = ", ".join(f"{cost:+.4f}" for cost in costs)
+    said = f"Average precision, without minus with: {fmean(costs):+.4f} (by seed: {by_seed})."
     return "\n".join([*lines, "", said])
 
 

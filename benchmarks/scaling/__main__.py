@@ -16,9 +16,9 @@ longest time that any partition went without a decision.
 
 Without a table, it is `--transactions` of the generator, with `--clients` people about as many a
 day. Apache Kafka and Redis are started for the run, or given. They have one core, and all workers
-over the table the others. Several workers on one core find its caches filled by each other, so one
-worker, where that is the only core there is, shares it, too: with a worker of another group, which
-handles the same table and does not count. So one worker and four work under the same conditions.
+over the table the others. Several workers on one core find its caches filled by each other. So
+where that is the only core there is, one worker that is compared with several shares it, too: with
+a worker of another group, which handles the same table and does not count.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ PARTITIONS = 4
 
 def main() -> None:
     """Run what was asked for, and print two tables."""
-    args = _parser().parse_args()
+    parser = _parser()
+    args = parser.parse_args()
+    if max(args.workers, default=1) > PARTITIONS:
+        parser.error(f"there are {PARTITIONS} partitions: no more workers than that")
     cores = sorted(os.sched_getaffinity(0))
     with ExitStack() as stack:
         os.sched_setaffinity(0, cores[-1:])  # of the servers, and of what publishes

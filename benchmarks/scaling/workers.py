@@ -119,6 +119,8 @@ def handled(
             pipe.send("go")
         for pipe in pipes:
             _answer(pipe)
+        if not all(process.is_alive() for process in processes[workers:]):
+            raise SystemExit("the worker beside ended with an error")
         seconds = time.monotonic() - begun
         reader = connect(settings.bus).reader()
         end = reader.end(TopicPartition(settings.training_topic, 0))

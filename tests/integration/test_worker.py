@@ -624,7 +624,7 @@ def test_who_learns_the_log_anew_has_the_trees_of_then_without_fitting_them(
         """Do all fits first: which of them a worker that ends drops is a matter of time."""
         ThreadPoolExecutor.shutdown(pool)
 
-    monkeypatch.setattr(Background, "shutdown", shutdown, raising=False)
+    monkeypatch.setattr(Background, "shutdown", shutdown)
     first, _ = run(chosen)
     published = {record.key for record in everything(connect(chosen.bus), chosen.fits_topic)}
     done: list[Fit] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from benchmarks.cascade import ROWS, as_table, played
+from benchmarks.cascade import LIMITS, as_table, played
 from benchmarks.ranking import sources
 from stream.core import committee
 from tests.streams import rows
@@ -13,10 +13,10 @@ from tests.streams import rows
 def test_without_the_cascade_all_rows_are_asked_and_the_next_run_has_it_again() -> None:
     stream = sources.stream_of("short", "", rows(3_000), timedelta(hours=1), timedelta(hours=6))
     usual = committee._DOUBTFUL
-    without, with_ = (played(stream, doubtful, 7) for doubtful in (0.0, ROWS["with the cascade"]))
+    without, with_ = (played(stream, doubtful, 7) for doubtful in (0.0, LIMITS["with the cascade"]))
     assert without["could"] == without["did"] > 0.1
     assert 0.0 < with_["did"] < with_["could"] / 2
-    assert committee._DOUBTFUL == usual == ROWS["with the cascade"] > 0.0
+    assert committee._DOUBTFUL == usual == LIMITS["with the cascade"] > 0.0
 
 
 def test_what_is_lost_is_said_as_mean_and_by_seed() -> None:
@@ -27,4 +27,6 @@ def test_what_is_lost_is_said_as_mean_and_by_seed() -> None:
     }
     lines = as_table(runs).splitlines()
     assert lines[2] == "| with | 0.7500 | 0.100000 | 20.0% | 10.0% | 40.0 |"
-    assert lines[-1] == ("The cascade costs 0.0050 of average precision (by seed: 0.0100, 0.0000).")
+    assert (
+        lines[-1] == "Average precision, without minus with: +0.0050 (by seed: +0.0100, +0.0000)."
+    )

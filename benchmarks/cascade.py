@@ -50,7 +50,7 @@ class Counted(Model):
 
 
 def played(stream: Stream, doubtful: float, seed: int) -> dict[str, float]:
-    """Score and learn a stream; costly members are asked from `doubtful` times the risk on."""
+    """Score and learn a stream; costly members vote from `doubtful` times the average risk on."""
     given = settings(seed=seed)
     model = Counted(given)
     detector = Detector(given, model)

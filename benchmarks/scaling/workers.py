@@ -213,8 +213,7 @@ def _join(worker: Worker, workers: int, pipe: Any) -> None:
 
     What it costs when partitions move is no cost of a transaction.
     """
-    topics = connect(worker.settings.bus).topics()
-    partitions = topics[worker.settings.transactions_topic]
+    partitions = worker._partitions
     inputs = [source for at in range(partitions) for source in worker._intake.inputs(at)]
     share = {partitions // workers, -(-partitions // workers)}
     owned: frozenset[int] = frozenset()
